@@ -219,7 +219,7 @@ def test_files_of_tracks(tmp_path: Path) -> None:
     found = link(timed, CURVES, prior=0.5)
     assert len(found.sizes) == 3  # two of one frame are two
     assert (found.tracks[0].first, found.tracks[0].last) == (0, 1)
-    with pytest.raises(DataError, match="boxes of 'gate' are of no track here. The videos here are: hall, yard"):
+    with pytest.raises(DataError, match="boxes of 'gate' belong to no track here. The videos here are: hall, yard"):
         LinkTracks.of_files([hall, yard], {"gate": boxes()})
     with pytest.raises(DataError, match="Two tracks are called 'hall/1'"):
         LinkTracks.of_files([hall, hall])

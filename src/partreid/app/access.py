@@ -1,4 +1,4 @@
-"""Access control: who asks, with which role, and how often."""
+"""Access control: the caller, the caller's role, and the rate of requests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from partreid.app.users import ROLES, Role, User, Users
 SESSION_SECONDS = 12 * 3600
 """How long a browser's session lasts."""
 
-_WHO_IS_WHO = ("merge", "split")  # the service says whether it changes them
+_WHO_IS_WHO = ("merge", "split")  # the service decides whether it changes them
 _MOST_SESSIONS = 1000
 _FAILURES = 10  # wrong tokens a minute from one address
 _LONGEST_TOKEN = 200
@@ -28,14 +28,14 @@ _FILE_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks: the name, the role (None = may nothing that needs one), and the address."""
+    """The caller: the name, the role (None = may do nothing that needs one), and the address."""
 
     name: str
     role: Role | None
     address: str
 
     def may(self, role: Role | None) -> bool:
-        """Whether the role is enough."""
+        """Whether the caller's role is sufficient."""
         return role is None or (self.role is not None and ROLES.index(self.role) >= ROLES.index(role))
 
 
@@ -44,7 +44,7 @@ class Access:
 
     Args:
         users: the users; None = anybody may search, and may merge and split persons if the page allows it.
-        rate: limit of requests, for each user, and for each address of others; None = no limit.
+        rate: limit of requests for each user, and for each address without a user; None = no limit.
     """
 
     def __init__(self, users: Users | None, rate: RateLimit | None) -> None:
@@ -56,7 +56,7 @@ class Access:
         """The caller; without a valid token, a caller without a role.
 
         Raises:
-            HTTPException: 401 where a token is given that is nobody's, 429 where that was tried too often.
+            HTTPException: 401 for a token that belongs to nobody; 429 if this was tried too often.
             UsersError: the file of users cannot be read. BusyError: its disk does not answer.
         """
         address = request.client.host if request.client else ""
@@ -74,10 +74,10 @@ class Access:
         return Caller("", None, address) if user is None else Caller(user.name, user.role, address)
 
     def admit(self, caller: Caller, operation: Operation) -> None:
-        """Let a caller do something.
+        """Allow a caller an operation, or refuse it.
 
         Raises:
-            HTTPException: 429 where there were too many requests, 401 and 403 where the role is not enough.
+            HTTPException: 429 after too many requests; 401 or 403 if the role is not sufficient.
         """
         if self._rate is not None:
             wait = self._rate.take(f"user {caller.name}" if caller.name else f"address {caller.address}")
@@ -90,7 +90,7 @@ class Access:
             raise HTTPException(403, f"This needs the role {operation.role}: {advice}.")
 
     async def check_token(self, token: str, address: str) -> User:
-        """Whose token that is; errors as of :meth:`identify`."""
+        """The user with that token; errors as for :meth:`identify`."""
         user = await self._ask(_digest(token)) if len(token) <= _LONGEST_TOKEN else None
         if user is None:
             if wait := self._failures.take(address):
@@ -99,7 +99,7 @@ class Access:
         return user
 
     def begin_session(self, user: User) -> str:
-        """The content of a browser's cookie for a new session, which is not the token."""
+        """The cookie's content for a browser's new session. It is not the token."""
         session = secrets.token_urlsafe(32)
         self._sessions.put(_digest(session), (user.sha256, time.monotonic() + SESSION_SECONDS))
         return session

@@ -1,4 +1,4 @@
-"""Items, images and galleries as the page shows them."""
+"""Items, images and galleries in the form in which the page shows them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SHOWN = 144, 288
 
 
 def found_items(result: SearchResult, probabilities: Sequence[float] | None) -> list[FoundItem]:
-    """The results of one query as the page shows them; numbers that are not finite are None."""
+    """The results of one query in the page's form. Numbers that are not finite are None."""
     return [
         FoundItem(
             id=hit.id,
@@ -58,7 +58,7 @@ def _cut(text: str) -> str:
 
 
 def farthest_usual(embeddings: PartEmbeddings, matching: MatchingConfig) -> float | None:
-    """The 95th percentile of the distance of a part over all pairs; None where no two images can be compared.
+    """The 95th percentile of a part's distance over all pairs; None if no two images can be compared.
 
     Args:
         embeddings: [N, S, D] of images, N a few dozens. matching: how they are compared.
@@ -73,10 +73,10 @@ def farthest_usual(embeddings: PartEmbeddings, matching: MatchingConfig) -> floa
 
 
 class FullBar:
-    """The full length of distance bars, from a sample of the gallery, so that no single result changes the scale.
+    """The distance of a full bar, from a sample of the gallery, so that no single result changes the scale.
 
     Args:
-        gallery: that is sampled, at first and when it has doubled.
+        gallery: it is sampled at first, and again when its size has doubled.
     """
 
     def __init__(self, gallery: Gallery) -> None:
@@ -85,7 +85,7 @@ class FullBar:
         self._bars: dict[str, float | None] = {}
 
     def of(self, matching: MatchingConfig) -> float | None:
-        """Under a way of comparing; None where too few items are there to tell."""
+        """The distance of a full bar for a matching rule; None if there are too few items."""
         if (sampled := len(self._gallery).bit_length()) != self._sampled:
             self._sampled, self._sample = sampled, None
             if (page := next(self._gallery.records(), None)) is not None:
@@ -99,7 +99,7 @@ class FullBar:
 
 
 def told(question: Question, kept: Recent[Kept]) -> dict[str, Any]:
-    """A question as the audit log has it: an image by the hash of its file."""
+    """A question in the audit log's form, with images named by the hash of their file."""
     found = question.model_dump(mode="json", exclude_defaults=True)
     for one in found["query"]:
         if (name := one.pop("image", None)) is not None:
@@ -113,7 +113,7 @@ def _text(value: object) -> str:
 
 
 def short_name(location: str) -> str:
-    """A gallery's name without the folders, server, user and password that lead to it."""
+    """A gallery's name without its folders, server, user and password."""
     return location.partition("?")[0].rstrip("/").rpartition("/")[2].rpartition("@")[2] or location[:1]
 
 
@@ -131,7 +131,7 @@ class Seen:
 
     @property
     def visibility(self) -> dict[str, float]:
-        """Of each slot, by name."""
+        """The visibility of each slot by name."""
         return dict(zip(self.embeddings.slots, self.embeddings.visibility[0].tolist(), strict=True))
 
     @property

@@ -1,4 +1,4 @@
-"""What comes with a request: bodies read within limits of size and time, and JSON that means one thing."""
+"""Bodies of requests, read within limits of size and time; and JSON that has only one meaning."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ async def body(request: Request, limits: Limits, most: int, problem: str, budget
     """The body of a request of at most ``most`` bytes, which count in the budget while the block runs.
 
     Raises:
-        TooLargeError: it is too large, with the message ``problem``; nothing is read where its announced length is.
+        TooLargeError: the body is too large; the message is ``problem``. If the announced length is too large, nothing
+            is read.
         SlowError: it takes too long, or pauses too long.
         ClientDisconnect: the client leaves. BusyError: the budget is used up.
     """
     announced = request.headers.get("content-length", "")
-    # A longer number is too large anyway.
+    # A number with more digits is too large anyway.
     size = int(announced[:20]) if announced.isascii() and announced.isdecimal() else most
     if size > most:
         raise TooLargeError(problem)
@@ -53,7 +54,7 @@ async def body(request: Request, limits: Limits, most: int, problem: str, budget
 
 
 def parse_question(body: bytes) -> dict[str, Any]:
-    """A JSON object with each name once and finite numbers only; else a ConfigError.
+    """A JSON object. ConfigError if a name occurs twice or a number is not finite.
 
     Example:
         >>> parse_question(b'{"k": 3}')

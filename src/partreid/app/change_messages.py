@@ -1,4 +1,4 @@
-"""Questions that change the gallery, and their answers."""
+"""Requests that change the gallery, and their answers."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _Id = Annotated[StrictStr, Field(min_length=1, max_length=LONGEST_ID)]
 
 
 class NewItem(ConfigModel):
-    """An item to add, and the image of it that was sent."""
+    """An item to add, and its image, which was sent before."""
 
     id: _Id
     """Its name, unique in the gallery."""
     image: StrictStr
     """Name of an image that was sent."""
     box: tuple[StrictFloat, StrictFloat, StrictFloat, StrictFloat] | None = None
-    """Where in it the person is: left, top, right, bottom in pixels. None = all of it."""
+    """The person's box in the image: left, top, right, bottom in pixels. None = the whole image."""
     camera: StrictStr | StrictInt | None = None
     """Name or number of the camera; None = unknown."""
     time: Moment = None
@@ -34,12 +34,12 @@ class NewItem(ConfigModel):
 
 
 class AddQuestion(ConfigModel):
-    """Items to add: all of them, or none where anything is wrong."""
+    """Items to add: all of them, or none if anything is wrong."""
 
     items: Annotated[tuple[NewItem, ...], Field(min_length=1, max_length=MOST_ADDED)]
     """The items."""
     replace: StrictBool = False
-    """Whether an item takes the place of one with the same id; else that is an error."""
+    """Whether an item replaces one with the same id. Otherwise a known id is an error."""
 
 
 class DeleteQuestion(ConfigModel):
@@ -57,25 +57,25 @@ class ExpireQuestion(ConfigModel):
     cameras: tuple[StrictStr | StrictInt, ...] | None = None
     """Only items of these cameras; None = of all."""
     undated: StrictBool = False
-    """Whether items go whose time nobody knows."""
+    """Whether items of unknown time are deleted too."""
     dry_run: StrictBool = False
-    """Whether only to say what would go."""
+    """Whether to report only what would be deleted."""
 
 
 class LinkQuestion(ConfigModel):
     """How to find the tracks that show one person."""
 
     max_wrong: Annotated[StrictFloat, Field(ge=0, le=1)] = 0.1
-    """The largest share of wrong links to expect among those that are made."""
+    """The largest expected share of wrong links among the links that are made."""
     only_known: StrictBool = False
-    """Whether tracks of nobody with a given name get none, instead of a new one."""
+    """Whether tracks of unknown people get no name, instead of a new one."""
     where: Filter = Filter()
     """Which items to link."""
 
 
 @dataclass(frozen=True)
 class Added:
-    """How many items were added, and how many the gallery holds now."""
+    """The number of added items, and the number of items in the gallery now."""
 
     added: int
     items: int
@@ -83,7 +83,7 @@ class Added:
 
 @dataclass(frozen=True)
 class Deleted:
-    """How many items were deleted, how many the gallery holds now, and which of the ids were not in it."""
+    """The number of deleted items, the number of items in the gallery now, and the ids that were not in it."""
 
     deleted: int
     items: int
@@ -92,13 +92,12 @@ class Deleted:
 
 @dataclass(frozen=True)
 class Expired:
-    """What was deleted.
+    """The result of deleting old items.
 
     Attributes:
-        count: items that met the conditions. deleted: those that were deleted; 0 in a dry run.
-        undated: items that stay only because nobody knows their time. items: that the gallery holds now.
-        first, last: when the oldest and the newest that met the conditions were seen, as ISO 8601 writes it; None where
-            not known.
+        count: number of items that met the conditions. deleted: number of deleted items; 0 in a dry run.
+        undated: number of items that stay only because their time is unknown. items: in the gallery now.
+        first, last: when the oldest and the newest of these items were seen, in ISO 8601; None = unknown.
     """
 
     count: int
@@ -111,11 +110,11 @@ class Expired:
 
 @dataclass(frozen=True)
 class LinkAnswer:
-    """What linking found.
+    """The result of linking.
 
     Attributes:
-        tracks, persons: how many. links: made by appearance. expected_wrong: share of them that is expected to be
-            wrong. changed: items of the gallery that have another person now. notes: what to know, in words.
+        tracks, persons: their numbers. links: number of links made by appearance. expected_wrong: the expected share of
+            wrong ones among them. changed: number of items that have another person now. notes: remarks in words.
     """
 
     tracks: int

@@ -1,4 +1,4 @@
-"""What programs may change through the page: adding, deleting, expiring and linking."""
+"""Changes that programs may make through the page: adding, deleting, expiring and linking."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class Changes:
     """Changes a gallery. Its methods may be called from several threads.
 
     Args:
-        gallery: that is changed. lock: held while it is used. extractor: embeds images. model_lock: held meanwhile.
-        kept: an image that was sent, by its name.
-        calibration: for linking; None = the page has none. corrections: the file of what people say of persons.
+        gallery: to change. lock: held while the gallery is used. extractor: embeds images. model_lock: held meanwhile.
+        kept: function that returns a sent image by its name.
+        calibration: for linking; None = the page has none. corrections: the file of people's corrections.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Changes:
         self._kept, self._calibration, self._corrections = kept, calibration, corrections
 
     def add(self, question: AddQuestion) -> Added:
-        """Embed images that were sent, and add them as items. The images themselves are not kept.
+        """Embed sent images, and add them as items. The images themselves are not stored.
 
         Raises:
             UnknownImageError: an image is not kept any more.
@@ -68,7 +68,7 @@ class Changes:
             if named := {FILE, BOX} & {key for item in items for key in item.metadata}:
                 raise DataError(f"Metadata of an uploaded item cannot contain {min(named)!r}. Leave it out.")
             if len({item.id for item in items}) < len(items):
-                raise DataError("An id is given twice. Each item has one of its own.")
+                raise DataError("An id is given twice. Each item needs its own id.")
             crops = [crop(one.image, item.box) for one, item in zip(images, items, strict=True)]
             cameras = [None if item.camera is None else str(item.camera) for item in items]
             with self._model_lock:
@@ -84,7 +84,7 @@ class Changes:
                 return Added(len(items), len(self._gallery))
 
     def delete(self, question: DeleteQuestion) -> Deleted:
-        """Delete items by id; ids that are not there are told."""
+        """Delete items by id. Unknown ids are reported."""
         with self._lock, recorded(self._gallery, "delete", question, changes=True) as event:
             missing = {*question.ids} - self._gallery.known(question.ids)
             event.deleted = self._gallery.delete(list(question.ids))

@@ -1,4 +1,4 @@
-"""Rules for requests that the page answers, and for browsers."""
+"""Rules that decide which requests the page answers, and rules for browsers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HEADERS = {
-    # Scripts, styles and requests from here alone; images also from within the page. Nothing inline, no eval.
+    # Scripts, styles and requests only from this page's address; images also as data URLs. Nothing inline, no eval.
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
@@ -29,11 +29,11 @@ HEADERS = {
 
 @dataclass(frozen=True)
 class Hosts:
-    """The names that the page answers to: another site's name that was made to point here (DNS rebinding) is none.
+    """The host names that the page answers to. This refuses other sites' names that point here (DNS rebinding).
 
     Attributes:
-        names: host names in small letters. addresses: whether it answers to any IP address: nobody can make an address
-            point elsewhere.
+        names: host names in small letters. addresses: whether to answer to any IP address. This is safe, because
+            nobody can make an address point elsewhere.
 
     Example:
         >>> Hosts.bound_to("127.0.0.1").allow("localhost:8000"), Hosts.bound_to("127.0.0.1").allow("evil.example")
@@ -45,7 +45,7 @@ class Hosts:
 
     @classmethod
     def bound_to(cls, host: str, more: Iterable[str] = ()) -> Self:
-        """The names of a page that listens at ``host``, and ``more``, such as a proxy's."""
+        """The names of a page that listens at ``host``, and ``more`` names, such as a proxy's."""
         own = {"localhost", "127.0.0.1", "::1", host.lower(), *(name.lower() for name in more)}
         return cls(frozenset(own), addresses=not is_local(host))
 
@@ -76,8 +76,8 @@ def _is_address(name: str) -> bool:
 class Guard:
     """Refuses requests under unknown names and from other sites, and adds :data:`HEADERS` to all answers.
 
-    It wraps the whole application: the headers are on its 500 answers too. Starlette's TrustedHostMiddleware has no
-    rule for "any IP address", and its refusal does not say what to do.
+    It wraps the whole application, so that answers with status 500 have the headers too. Starlette's
+    TrustedHostMiddleware is not used: it has no rule for "any IP address", and its refusal does not say what to do.
     """
 
     def __init__(self, app: ASGIApp, hosts: Hosts) -> None:
@@ -102,7 +102,7 @@ class Guard:
         if problem is None:
             try:
                 await self._app(scope, receive, send_guarded)
-            except CancelledError:  # Ctrl-C: the server would print a traceback for each request that waits
+            except CancelledError:  # after Ctrl-C, the server would print a traceback for each waiting request
                 problem = None if begun else (503, "The page has been closed.")
         if problem is not None:
             await JSONResponse({"error": problem[1]}, problem[0])(scope, receive, send_guarded)
@@ -122,14 +122,14 @@ class Guard:
 
     @staticmethod
     def _from_page(scope: Scope, given: Headers, host: str) -> bool:
-        """Whether the browser says that the page itself asks; anybody may open the page."""
+        """Whether the browser says that the request comes from the page itself. Anybody may open the page."""
         if given.get("authorization", "").lower().startswith("bearer "):
-            return True  # no page of another site can send it: a browser would ask first, and is not answered
+            return True  # another site's page cannot send it: its browser must ask first, and is refused
         site: str | None = given.get("sec-fetch-site")
         if scope["method"] in ("GET", "HEAD"):
             return site in (None, "same-origin", "none") or scope["path"] == "/"
         if site is not None:
             return site == "same-origin"
-        # Browsers send no Sec-Fetch-Site to plain http beyond this machine, but always the origin of a POST.
+        # Over plain http to another machine, browsers send no Sec-Fetch-Site, but a POST always has its origin.
         origin: str = given.get("origin", "")
         return origin.lower().partition("://")[2] == host.lower()

@@ -41,12 +41,13 @@ _NOT_YOURS = "Your token may only search: merging and splitting persons needs th
 
 
 class Endpoints:
-    """Answers each operation with JSON or an image: by the method of its name, or by what :meth:`answers` names."""
+    """Answers each operation with JSON or an image. The method with the operation's name does it, or one from
+    :meth:`answers`."""
 
     def __init__(self, service: PageService, access: Access) -> None:
         self.service, self.access, self.metrics_kept = service, access, Metrics()
         limits = service.limits
-        # The model runs once at a time; images are small work, and a browser asks for many at once.
+        # The model runs one job at a time. Images are little work, and a browser asks for many at once.
         self.model = Turns(together=1, waiting=limits.waiting, seconds=limits.answer_seconds)
         self.images = Turns(together=2, waiting=128, seconds=limits.answer_seconds)
         self.look_around = Turns(together=1, waiting=32, seconds=min(_ABOUT_SECONDS, limits.answer_seconds))
@@ -55,7 +56,7 @@ class Endpoints:
         self.description = describe()
 
     def answers(self) -> dict[str, Callable[[Any], Any]]:
-        """What answers each question that is JSON, by the operation's name."""
+        """The service's methods that answer JSON questions, by the operation's name."""
         service = self.service
         return {
             "look": lambda one: service.look(one.query),
@@ -70,7 +71,7 @@ class Endpoints:
         }
 
     def routes(self) -> list[Route]:
-        """A route for each path, so that the answer to another method names all that it has."""
+        """One route for each path, so that the answer to a wrong method names all methods of the path."""
         paths: dict[str, dict[str, _Handler]] = {}
         for operation in OPERATIONS:
             paths.setdefault(API + operation.path, {})[operation.method] = self._endpoint(operation)
@@ -84,7 +85,7 @@ class Endpoints:
         return [Route(path, of_path(handlers), methods=[*handlers]) for path, handlers in paths.items()]
 
     def _endpoint(self, operation: Operation) -> _Handler:
-        """What answers an operation: admitted, and counted."""
+        """The endpoint of an operation. It checks access and counts requests."""
         handler: _Handler = (
             self._asked(operation, self.answers()[operation.name])
             if operation.name in self.answers()
@@ -108,7 +109,7 @@ class Endpoints:
         return endpoint
 
     async def _admit(self, request: Request, operation: Operation) -> Caller:
-        """Who asks, if they may; a refusal is recorded."""
+        """The caller, if the operation is allowed. A refusal is recorded."""
         caller = Caller("", None, request.client.host if request.client else "")
         try:
             caller = await self.access.identify(request)
@@ -127,7 +128,7 @@ class Endpoints:
         await run_soon(record, seconds=_LOG_SECONDS, problem="The audit log does not answer. Try again later.")
 
     async def health(self, request: Request) -> Response:
-        """The page runs. Waits neither for the model nor for the disk."""
+        """Reports that the page runs. It waits neither for the model nor for the disk."""
         return answer_json({"ok": True})
 
     async def openapi(self, request: Request) -> Response:
@@ -152,7 +153,7 @@ class Endpoints:
                 await self._record_refusal(caller, "log_in", error.detail)
             raise
         answer = answer_json(asdict(Session(user.name, user.role, True)))
-        # Its path is that of this request, so that several pages can stand on one server.
+        # The cookie has this request's path, so that several pages can run on one server.
         answer.set_cookie(
             SESSION_COOKIE, self.access.begin_session(user), max_age=SESSION_SECONDS, path=None,
             secure=request.url.scheme == "https", httponly=True, samesite="strict",
@@ -172,7 +173,7 @@ class Endpoints:
         return Response(text, media_type=Metrics.media_type)
 
     async def about(self, request: Request) -> Response:
-        """What the page is about; the last known answer where the gallery does not answer at once."""
+        """The description of the page. If the gallery does not answer at once, the last known one."""
 
         def ask() -> None:
             self.known = self.service.about()
@@ -217,7 +218,7 @@ class Endpoints:
         return answer_json(asdict(await self.images.run(request, job)))
 
     def _asked(self, operation: Operation, answer: Callable[[Any], Any]) -> _Handler:
-        """POST of a question, which the service answers."""
+        """Handle a POST with a question, which the service answers."""
         kind = operation.question
         assert isinstance(kind, type)
 
@@ -230,7 +231,7 @@ class Endpoints:
 
     async def _read(self, request: Request, kind: type[ConfigModel]) -> Any:
         """The question in a body."""
-        # A form of any other site can send other types without a preflight request.
+        # Forms of other sites can send other content types without a preflight request.
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             raise HTTPException(415, "Expected the content type application/json.")
         problem = f"The question is longer than {_JSON_BYTES} bytes."
@@ -238,7 +239,7 @@ class Endpoints:
             return kind.parse(parse_question(content), source="question")
 
     def _as_caller(self, request: Request, job: Callable[[], _Result]) -> Callable[[], _Result]:
-        """The job, of which the audit log says whose it is."""
+        """The job with the caller's name, which the audit log records."""
         caller: Caller = request.state.caller
 
         def run() -> _Result:
@@ -249,7 +250,7 @@ class Endpoints:
 
 
 def _check_parameter(request: Request, name: str) -> None:
-    """ConfigError where what the query string must say is missing, empty, or said twice."""
+    """A required parameter of the query string. ConfigError if it is missing, empty, or given twice."""
     if name and (len(given := request.query_params.getlist(name)) != 1 or not given[0]):
         raise ConfigError(f"Expected ?{name}=... once, got it {len(given)} times, or empty.")
 
@@ -260,8 +261,8 @@ def create_app(
     """The page and its API as an ASGI application.
 
     Args:
-        service: what answers. hosts: the names that it answers to.
-        users: who may ask; anybody may search where None. rate: how often.
+        service: answers the questions. hosts: host names that the page answers to.
+        users: allowed users; None = anybody may search. rate: limit of requests.
     """
     page = Endpoints(service, Access(users, rate))
     static = {
@@ -271,7 +272,7 @@ def create_app(
     }
 
     async def file(request: Request) -> Response:
-        # Only files read at the start are served: no path leads elsewhere, and no disk is waited for.
+        # Only files read at the start are served, so no path can lead elsewhere, and no request waits for a disk.
         name = request.path_params.get(
             "name", "persons.html" if request.url.path.endswith("/persons") else "index.html"
         )
@@ -288,7 +289,7 @@ def create_app(
         *page.routes(),
     ]
     app = Starlette(routes=routes, exception_handlers=error_handlers())
-    app.router.redirect_slashes = False  # one address for each thing
+    app.router.redirect_slashes = False  # every resource has exactly one address
     return Guard(app, hosts)
 
 

@@ -18,7 +18,7 @@ from partreid.retrieval.recording import actor, recorded
 from partreid.types import GalleryItem
 
 MOST_PERSONS, MOST_STEPS = 1000, 500
-"""Persons that the page lists, and tracks that it shows of one."""
+"""Most persons in the page's list, and most tracks that it shows of one person."""
 
 _READ_ONLY = "This page changes nothing. Start it with --edit to merge and split persons."
 _NO_FILE = (
@@ -31,15 +31,15 @@ class Journeys:
     """Persons of a gallery. Its methods may be called from several threads.
 
     Args:
-        gallery: that was linked. lock: held while it is used. corrections: the file of what people say.
-        edits: whether the page may change who is who.
+        gallery: that was linked. lock: held while it is used. corrections: the file of people's corrections.
+        edits: whether the page may merge and split persons.
     """
 
     def __init__(self, gallery: Gallery, lock: Lock, *, corrections: Path | None, edits: bool) -> None:
         self._gallery, self._lock, self._file, self._edits = gallery, lock, corrections, edits
 
     def persons(self) -> Persons:
-        """Who there is: those of most cameras first, then of most tracks."""
+        """The list of persons. Those seen by most cameras come first, then those with most tracks."""
         found: dict[str, list[GalleryItem]] = {}
         unlinked = 0
         with self._lock, recorded(self._gallery, "persons") as event:

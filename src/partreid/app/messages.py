@@ -1,4 +1,4 @@
-"""Questions to the page's service, and its answers."""
+"""Requests to the page's service, and its answers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Sighting(ConfigModel):
     image: str | None = None
     """Name of an image that was sent."""
     box: tuple[StrictFloat, StrictFloat, StrictFloat, StrictFloat] | None = None
-    """Where in it the person is: left, top, right, bottom in pixels. None = all of it."""
+    """The person's box in the image: left, top, right, bottom in pixels. None = the whole image."""
     item: str | None = None
     """Id of an item."""
 
@@ -45,9 +45,10 @@ class Question(ConfigModel):
     where: Filter = Filter()
     """Which items to search."""
     max_false: Annotated[StrictFloat, Field(gt=0, lt=1)] | None = None
-    """The largest share of searches whose person is not there that may name somebody; None = rank only."""
+    """The largest share of searches that may name somebody although their person is not in the gallery; None = only
+    rank."""
     prior: Annotated[StrictFloat, Field(gt=0, lt=1)] | None = None
-    """How often the person is there at all; None = not told."""
+    """The share of searches whose person is in the gallery; None = unknown."""
 
 
 class ItemQuestion(Question):
@@ -61,9 +62,9 @@ class MergeQuestion(ConfigModel):
     """A request to merge two persons."""
 
     person: Annotated[str, Field(min_length=1, max_length=LONGEST_ID)]
-    """Whose name stays, unless somebody gave the other's."""
+    """The person whose name stays, unless people gave the other person's name."""
     other: Annotated[str, Field(min_length=1, max_length=LONGEST_ID)]
-    """Who is the same."""
+    """The other name of the same person."""
 
 
 class SplitQuestion(ConfigModel):
@@ -75,7 +76,7 @@ class SplitQuestion(ConfigModel):
 
 @dataclass(frozen=True)
 class Slot:
-    """A part that can be compared: its name, the name for people, and its colour as CSS writes it."""
+    """A part that can be compared: its name, a readable name, and its colour in CSS."""
 
     name: str
     label: str
@@ -87,12 +88,12 @@ class About:
     """A description of the page and its gallery.
 
     Attributes:
-        gallery: its name. items: how many. slots: what can be compared. cameras: their names.
-        more_cameras: whether there may be others. normalize: what the model was made for.
-        calibration: what the probabilities were fitted on; None = there are none.
-        calibration_problem: why there are none although there is a calibration; "" = there is none, or it is used.
+        gallery: its name. items: their number. slots: the parts that can be compared. cameras: their names.
+        more_cameras: whether there may be others. normalize: whether the model was made for normalised vectors.
+        calibration: the data on which probabilities were fitted; None = there are no probabilities.
+        calibration_problem: why a calibration is not used; "" = there is none, or it is used.
         rule: the data on which the rule for the answer "nobody" was fitted; None = there is none.
-        compared: how images are compared, in words. matching: the same as its fields.
+        compared: how images are compared, in words. matching: the same as fields.
         upload_bytes, most_images, most_results: limits.
     """
 
@@ -114,7 +115,7 @@ class About:
 
 @dataclass(frozen=True)
 class KeptImage:
-    """An image that was sent: its name from now on, and its size in pixels."""
+    """A sent image: the name for later requests, and its size in pixels."""
 
     image: str
     width: int
@@ -130,13 +131,13 @@ class Look:
 
 @dataclass(frozen=True)
 class FoundItem:
-    """An item that was found.
+    """A found item.
 
     Attributes:
-        id, camera, time: the item's; the time in UTC as ISO 8601 writes it. metadata: as (key, text) pairs.
+        id, camera, time: the item's; the time is in UTC in ISO 8601. metadata: as (key, text) pairs.
         track: the text of its track, by which a filter can leave it out.
-        distance: None where not comparable. probability: that it is the same person; None where unknown.
-        compared: number of slots compared. parts: distance by slot, None where not visible in both.
+        distance: None = not comparable. probability: that it is the same person; None = unknown.
+        compared: number of compared slots. parts: distance by slot; None = not visible in both.
     """
 
     id: str
@@ -152,12 +153,12 @@ class FoundItem:
 
 @dataclass(frozen=True)
 class Ranking:
-    """What was found, nearest first.
+    """The results, nearest first.
 
     Attributes:
-        results: those that can be compared. searched: number of items that met the filter. notes: what to know, in
-            words. statement: what the rule promises; "" = no rule was asked for. named: the item that it names, None =
-            nobody. fits: whether the images look like those that the rule was fitted on, as far as was tested.
+        results: comparable items. searched: number of items that met the filter. notes: remarks in words.
+        statement: the rule's guarantee; "" = no rule was requested. named: the item that the rule names; None = nobody.
+        fits: whether the images look like those on which the rule was fitted, if this was tested.
     """
 
     results: tuple[FoundItem, ...]
@@ -170,7 +171,7 @@ class Ranking:
 
 @dataclass(frozen=True)
 class ComparedSide:
-    """A part in an image: how visible, and where the model looks for it, as an image ("" = no map)."""
+    """A part in an image: its visibility, and an image of where the model looks for it ("" = no map)."""
 
     visibility: float
     attention: str
@@ -178,7 +179,7 @@ class ComparedSide:
 
 @dataclass(frozen=True)
 class PartPair:
-    """A part of the query and of an item; the distance is None where it is not compared."""
+    """A part of the query and of an item. The distance is None if the part is not compared."""
 
     slot: str
     distance: float | None
@@ -191,10 +192,10 @@ class ComparisonAnswer:
     """How an item compares with the query.
 
     Attributes:
-        found: the item. parts: each slot that is compared. queries, item: images with all parts' attention over
-            them, "" for an image that cannot be shown. problems: why, in words.
-        full_bar: distance of a part at which a bar is full, the same for all results: how far two images of the
-            gallery may lie apart. None where too few are there to tell.
+        found: the item. parts: each compared slot. queries, item: images with the attention of all parts; "" for an
+            image that cannot be shown. problems: why it cannot, in words.
+        full_bar: a part's distance at which its bar is full. It is the same for all results: a large distance between
+            images of the gallery. None = there are too few images to tell.
     """
 
     found: FoundItem
@@ -210,8 +211,8 @@ class Person:
     """A linked person.
 
     Attributes:
-        name: of the person. known: whether somebody gave it. tracks: how many. cameras: that saw the person.
-        first, last: when, in UTC as ISO 8601 writes it; None where not known. best: id of the item to show.
+        name: of the person. known: whether people gave the name. tracks: their number. cameras: that saw the person.
+        first, last: when the person was seen, in UTC in ISO 8601; None = unknown. best: id of the item to show.
     """
 
     name: str
@@ -228,7 +229,7 @@ class Persons:
     """The list of persons.
 
     Attributes:
-        persons: those that are listed. total: all of them. unlinked: items without a person.
+        persons: the listed ones. total: number of all persons. unlinked: number of items without a person.
         edits: whether the page may merge and split. problem: why not, in words.
     """
 
@@ -244,9 +245,9 @@ class Step:
     """A track of a journey.
 
     Attributes:
-        id, camera: the item's. start, end: in UTC as ISO 8601 writes it; None where not known.
-        probability: that it is of this person; None where nobody computed it, or people said so.
-        known: whether somebody named it.
+        id, camera: the item's. start, end: in UTC in ISO 8601; None = unknown.
+        probability: that it shows this person; None if it was not computed, or if people said so.
+        known: whether people named it.
     """
 
     id: str
@@ -259,7 +260,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Journey:
-    """Where a person was: the steps in the order of time, those without one last; the first ones of very many."""
+    """A person's journey: its steps in the order of time, steps without a time last. Of very many, only the first."""
 
     person: Person
     steps: tuple[Step, ...]
@@ -267,6 +268,6 @@ class Journey:
 
 @dataclass(frozen=True)
 class Edited:
-    """The name of the person who was made: of both, or of the tracks that were split off."""
+    """The name of the resulting person: of the merged persons, or of the tracks that were split off."""
 
     person: str

@@ -1,4 +1,4 @@
-"""Counts and times of the page, as Prometheus reads them."""
+"""Counts and times of the page, in Prometheus' format."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _SECONDS = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
 class Metrics:
-    """What is counted of one page. Names of people, items and users are no labels."""
+    """The counters of one page. Names of people, items and users never become labels."""
 
     media_type = CONTENT_TYPE_PLAIN_0_0_4
 

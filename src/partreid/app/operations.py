@@ -1,4 +1,4 @@
-"""The API: every operation with its path, question, answer and role; and its description (OpenAPI), made of these.
+"""The API: every operation with its path, question, answer and role. The OpenAPI description is made from them.
 
 The same classes parse requests and describe them, so that description and behaviour cannot differ.
 """
@@ -17,16 +17,16 @@ from partreid.base_config import ConfigModel
 from partreid.version import __version__
 
 API = "/api/v1"
-"""What the paths of all operations begin with. A change that breaks programs gets another number."""
+"""The beginning of all operations' paths. A change that breaks programs gets another number."""
 
 IMAGE, TEXT, BYTES = "image/jpeg", "text/plain", "application/octet-stream"
 
 
 class TokenQuestion(ConfigModel):
-    """A token, to begin a session of a browser."""
+    """A token that begins a browser's session."""
 
     token: str = Field(min_length=1, max_length=200)
-    """As ``partreid users add`` showed it."""
+    """The token, as ``partreid users add`` showed it."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Health:
 
 @dataclass(frozen=True)
 class Session:
-    """Who asks: the name, "" where nobody is known; the role; and whether a token is needed at all."""
+    """The caller: the name ("" = unknown), the role, and whether a token is needed at all."""
 
     user: str
     role: Role | None
@@ -47,7 +47,7 @@ class Session:
 
 @dataclass(frozen=True)
 class Problem:
-    """Why something was refused, in words."""
+    """The reason of a refusal, in words."""
 
     error: str
 
@@ -57,10 +57,10 @@ class Operation:
     """One operation of the API.
 
     Attributes:
-        name: of the handler, and in the description. method, path: of HTTP, the path behind :data:`API`.
-        summary: what it does. role: that a user needs; None = anybody may ask.
-        answer: a class, or a media type. question: what a POST takes: a class, a media type, or None.
-        parameter: of the query string, which must be there; "" = none.
+        name: of the handler, and in the description. method, path: of HTTP; the path follows :data:`API`.
+        summary: a description in one sentence. role: the role that a user needs; None = anybody may ask.
+        answer: a class, or a media type. question: the body of a POST: a class, a media type, or None.
+        parameter: the required parameter of the query string; "" = none.
     """
 
     name: str
@@ -106,7 +106,7 @@ OPERATIONS: tuple[Operation, ...] = (
 )  # fmt: skip
 
 REFUSALS = {
-    400: "What was asked is wrong; the words say what was expected.",
+    400: "The question is wrong; the message says what was expected.",
     401: "A valid token is needed.",
     403: "The user's role, or the browser's origin, does not allow it.",
     404: "There is no such thing.",
@@ -119,11 +119,11 @@ REFUSALS = {
     500: "Something is wrong inside the server; its terminal tells more.",
     503: "The server is busy. Wait as many seconds as Retry-After says.",
 }
-"""Statuses that any operation may answer with, and what they mean. The body is a :class:`Problem`."""
+"""Statuses that any operation may answer with, and their meaning. The body is a :class:`Problem`."""
 
 
 def describe() -> dict[str, Any]:
-    """The API as OpenAPI 3.1 describes it, for programs that make clients or tests of it."""
+    """The description of the API in OpenAPI 3.1, from which programs can make clients or tests."""
     kinds = {one.answer: "serialization" for one in OPERATIONS if isinstance(one.answer, type)}
     kinds |= {one.question: "validation" for one in OPERATIONS if isinstance(one.question, type)}
     kinds |= {Problem: "serialization"}

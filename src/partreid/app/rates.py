@@ -1,4 +1,4 @@
-"""How often somebody may ask."""
+"""A limit on how often somebody may ask."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _MOST_KEYS = 10_000
 
 
 class RateLimit:
-    """A token bucket for each key: as many requests at once as a minute has, then evenly as many a minute.
+    """A token bucket for each key. It allows a minute's requests at once, then the same number per minute, evenly.
 
     Args:
         per_minute: requests. clock: seconds that never go back.
@@ -25,10 +25,10 @@ class RateLimit:
 
     def __init__(self, per_minute: int, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.per_minute, self._clock = per_minute, clock
-        self._levels = Recent[tuple[float, float]](_MOST_KEYS)  # what is left, and when that was
+        self._levels = Recent[tuple[float, float]](_MOST_KEYS)  # what is left, and at which time
 
     def take(self, key: str, cost: float = 1.0) -> float:
-        """Count a request; 0.0 where it may be answered, else the seconds to wait until the next may."""
+        """Count a request. Returns 0.0 if it may be answered, otherwise the seconds to wait."""
         now = self._clock()
         left, since = self._levels.get(key) or (float(self.per_minute), now)
         left = min(float(self.per_minute), left + (now - since) * self.per_minute / 60)

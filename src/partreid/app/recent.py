@@ -1,4 +1,4 @@
-"""What the page remembers: values by name, the least recently used of which it forgets first."""
+"""The page's memory: values by name. The least recently used value is forgotten first."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ Value = TypeVar("Value")
 
 
 class Recent(Generic[Value]):
-    """A cache for several threads, bounded by the size of all values together; the newest stays however large it is.
+    """A cache for several threads with a limit on the size of all values. The newest value stays, however large it is.
 
     Args:
-        limit: of the sizes together. size: of one value; 1 each by default.
+        limit: of the sum of sizes. size: function that returns a value's size; by default 1.
 
     Example:
         >>> kept = Recent[str](2)
@@ -33,14 +33,14 @@ class Recent(Generic[Value]):
         return len(self._values)
 
     def get(self, name: Hashable) -> Value | None:
-        """The value of that name; None where there is none (any more)."""
+        """The value of that name; None if there is none, or no longer."""
         with self._lock:
             if name in self._values:
                 self._values.move_to_end(name)
             return self._values.get(name)
 
     def put(self, name: Hashable, value: Value) -> None:
-        """Remember a value, in the place of the one of that name if there is one."""
+        """Remember a value. It replaces a former value of that name."""
         with self._lock:
             self._remove(name)
             self._values[name] = value

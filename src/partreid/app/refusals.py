@@ -1,4 +1,4 @@
-"""Answers as JSON, and what an error becomes: a status, and words."""
+"""Answers as JSON, and the status and message of an error."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _STATUSES: dict[type[Exception], int] = {
 
 
 def status_of(error: Exception) -> int:
-    """The status that an error is answered with."""
+    """The status of the answer to an error."""
     if isinstance(error, HTTPException):
         return int(error.status_code)
     return next((status for kind, status in _STATUSES.items() if isinstance(error, kind)), 500)
@@ -40,7 +40,7 @@ def status_of(error: Exception) -> int:
 
 def answer_json(content: Mapping[str, Any], status: int = 200) -> Response:
     """An answer as JSON."""
-    # ASCII: a text may hold half of a surrogate pair, which UTF-8 cannot.
+    # ASCII, because a text may contain half of a surrogate pair, which UTF-8 cannot encode.
     return Response(json.dumps(content, allow_nan=False), status, media_type="application/json")
 
 
@@ -65,7 +65,7 @@ async def _http_problem(request: Request, error: HTTPException) -> Response:
 
 
 def error_handlers() -> Mapping[Any, Callable[[Request, Any], Awaitable[Response]]]:
-    """What answers each kind of error."""
+    """The handlers of each kind of error."""
     return {
         **{kind: _saying(status, _UNSAID if status == 500 else "") for kind, status in _STATUSES.items()},
         HTTPException: _http_problem,

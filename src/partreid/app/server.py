@@ -11,17 +11,19 @@ from partreid.app.users import Users
 from partreid.errors import ConfigError, needs_extra
 
 _BACKLOG = 64
-"""Connections that wait to be accepted: fewer than the limit, for each to be served before it must make room."""
+"""Connections that may wait to be accepted. They are fewer than the limit, so that each is served before it must make
+room for others."""
 
 
 class PageServer:
     """The page at an address of this machine. It listens at once, and answers after :meth:`run` is called.
 
     Args:
-        service: what answers. host: address or name to listen at. port: 0 takes any that is free.
-        names: further names that it answers to, such as a proxy's.
-        users: who may ask; anybody may search where None. rate: how often.
-        proxies: addresses that are believed who asks and by which scheme (X-Forwarded-For, X-Forwarded-Proto).
+        service: answers the questions. host: address or name to listen at. port: 0 = any free port.
+        names: further names that the page answers to, such as a proxy's.
+        users: allowed users; None = anybody may search. rate: limit of requests.
+        proxies: addresses whose statements about the caller and the scheme are believed (X-Forwarded-For,
+            X-Forwarded-Proto).
 
     Raises:
         ConfigError: it cannot listen there.
@@ -50,7 +52,7 @@ class PageServer:
         self.port = int(self._socket.getsockname()[1])
         shown = host if host not in ("0.0.0.0", "::") else socket.gethostname()
         self.address = f"http://{f'[{shown}]' if ':' in shown else shown}:{self.port}/"
-        if shown != host:  # the name that is printed must work
+        if shown != host:  # the printed name must work
             names = [*names, shown]
         config = uvicorn.Config(
             create_app(service, Hosts.bound_to(host, names), users=users, rate=rate),

@@ -1,4 +1,4 @@
-"""Everything that the page does, without HTTP: from images, boxes, filters and parts to frozen answers."""
+"""Everything that the page does, without HTTP. Images, boxes, filters and parts go in, frozen answers come out."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ from partreid.types.search import SearchResult
 from partreid.viz.colors import css, part_colors, readable
 
 MOST_CAMERAS = 200
-"""Cameras that the page lists."""
+"""Most cameras that the page lists."""
 
 _PREVIEW, _THUMBNAIL, _OUTPUTS = 1600, 512, 256
 
@@ -68,13 +68,13 @@ class PageService:
     """Searches a gallery for the person in an image. Its methods may be called from several threads.
 
     Args:
-        gallery: what is searched, made by the extractor's model. extractor: embeds images.
-        calibration: from distances to probabilities; there are none without it.
-        calibration_problem: why there is none, for the page to say.
-        limits: how much it accepts from its clients.
-        corrections: the file of what people say of persons; that in the gallery's folder where None.
+        gallery: to search; made by the extractor's model. extractor: embeds images.
+        calibration: converts distances to probabilities; None = there are no probabilities.
+        calibration_problem: why there is none, for the page to show.
+        limits: for requests of clients.
+        corrections: the file of people's corrections; None = the one in the gallery's folder.
         edits: whether the page may merge and split persons.
-        rule: names somebody or nobody, where the page asks for it.
+        rule: names somebody or nobody, if the page requests it.
 
     Attributes:
         journeys: the persons of the gallery. changes: what programs may change.
@@ -113,7 +113,7 @@ class PageService:
         self._outputs = Recent[tuple[PartEmbeddings, np.ndarray]](_OUTPUTS)
         self._model_lock = Lock()
         self._full_bar = FullBar(gallery)
-        self._gallery_lock = Lock()  # stores need not be safe against two threads
+        self._gallery_lock = Lock()  # a store may not support several threads
         corrections = corrections or corrections_of(gallery)
         self.journeys = Journeys(gallery, self._gallery_lock, corrections=corrections, edits=edits)
         self.changes = Changes(
@@ -155,14 +155,14 @@ class PageService:
         return KeptImage(name, image.shape[1], image.shape[0])
 
     def preview(self, image: str) -> bytes:
-        """A kept image as JPEG, shrunk to what a screen shows; an UnknownImageError where it is not kept."""
+        """A kept image as JPEG, reduced to a screen's size. UnknownImageError if it is not kept."""
         return encode(self._kept(image).image, longest=_PREVIEW)
 
     def item_image(self, item: str) -> bytes:
         """An item's image as JPEG.
 
         Raises:
-            UnknownImageError: the item has none that can be shown. DataError: there is no such item.
+            UnknownImageError: the item has no image that can be shown. DataError: there is no such item.
         """
         return encode(item_image(self._record(item).items[0], self.limits, self._files), longest=_THUMBNAIL)
 
@@ -180,7 +180,7 @@ class PageService:
 
         Raises:
             UnknownImageError: an image is not kept any more.
-            PartReIDError: a box, an item, a part or the way to compare is wrong.
+            PartReIDError: a box, an item, a part or the matching rule is wrong.
         """
         with recorded(self._gallery, "search", told(question, self.kept)) as event:
             ranking = self._search(question)
@@ -268,7 +268,7 @@ class PageService:
         record_refusal(self._gallery, operation, {}, why)
 
     def _matching(self, question: Question) -> MatchingConfig:
-        """How to compare: the model's or the calibration's way, with what the question changes."""
+        """The matching rule: the model's or the calibration's, with the changes of the question."""
         changes: dict[str, Any] = {}
         if question.normalize is not None:
             changes["normalize"] = question.normalize
@@ -282,7 +282,7 @@ class PageService:
         return self.matching.model_copy(update=changes)
 
     def _asked_rule(self, question: Question, matching: MatchingConfig) -> OpenSetRule | None:
-        """The rule with the promise that is asked for."""
+        """The rule with the requested guarantee."""
         if question.max_false is None:
             return None
         if self._rule is None:
@@ -309,13 +309,13 @@ class PageService:
         return image
 
     def _look_at(self, one: Sighting) -> Seen:
-        """What the model sees in an image that was sent, or in an item's; it runs only once for each image."""
+        """The model's output for a sent image, or for an item's. The model runs only once for each image."""
         name: Hashable
         if one.image is not None:
             image, name = crop(self._kept(one.image).image, one.box), (one.image, one.box)
         else:
             image = item_image(self._record(one.item or "").items[0], self.limits, self._files)
-            # Not by its name: another image may stand under it by now.
+            # Not by the item's name, because it may have another image by now.
             name = image.shape, hashlib.sha256(image.tobytes()).digest()
         with self._model_lock:
             if (known := self._outputs.get(name)) is None:
@@ -325,7 +325,7 @@ class PageService:
         return Seen(image, *known)
 
     def _seen_or_not(self, one: Sighting, problems: list[str]) -> Seen | None:
-        """What is to be drawn of an image; None, and a sentence more, where an item's cannot be shown."""
+        """The drawing of an image. If an item's image cannot be shown: None, and a sentence in ``problems``."""
         try:
             return self._look_at(one)
         except DataError as error:
@@ -339,8 +339,8 @@ class PageService:
             return self._gallery.get([item])
 
     def _found(self, result: SearchResult, matching: MatchingConfig, *, prior: float | None = None) -> list[FoundItem]:
-        """The results of one query; probabilities under the calibration's prior, or another of each item."""
-        # A calibration knows no other way of comparing than its own.
+        """The results of one query, with probabilities by the calibration's prior, or by a prior for each item."""
+        # A calibration is only valid for its own matching rule.
         known = self.calibration if self.calibration and self.calibration.fits(matching) else None
         if known is not None and prior is not None:
             known = known.with_prior(prior)

@@ -1,4 +1,4 @@
-"""The page's threads: one for each job, all daemons: none keeps the program from ending."""
+"""The page's threads: one for each job. All are daemons, so none keeps the program from ending."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _NAME = "partreid page"
 
 
 def start(job: Callable[[], Result]) -> Future[Result]:
-    """Run a job in a thread of its own.
+    """Run a job in its own thread.
 
-    The program does not wait for its end, as it does for the threads of an executor: a disk or a model may never
+    Unlike with an executor's threads, the program does not wait for its end, because a disk or a model may never
     answer.
 
     Returns:
@@ -27,7 +27,7 @@ def start(job: Callable[[], Result]) -> Future[Result]:
     def work() -> None:
         try:
             future.set_result(job())
-        except BaseException as error:  # whoever waits for the job gets it
+        except BaseException as error:  # whoever waits for the job gets the error
             future.set_exception(error)
 
     threading.Thread(target=work, name=_NAME, daemon=True).start()
@@ -35,5 +35,5 @@ def start(job: Callable[[], Result]) -> Future[Result]:
 
 
 def jobs_at_work() -> int:
-    """How many jobs run now: a program that ends leaves them unfinished."""
+    """The number of running jobs. A program that ends leaves them unfinished."""
     return sum(thread.name == _NAME for thread in threading.enumerate())

@@ -20,13 +20,13 @@ class BusyError(PartReIDError, RuntimeError):
 
 
 class Turns:
-    """Runs jobs in threads, few at a time; others wait for their turn, or are refused.
+    """Runs jobs in threads, a few at a time. Others wait for their turn, or are refused.
 
-    Nobody waits longer than ``seconds`` for a job, but its turn lasts until it ends. No job keeps the program from
-    ending: see :func:`~partreid.app.threads.start`.
+    Nobody waits longer than ``seconds`` for a job, but the job keeps its turn until it ends. No job keeps the program
+    from ending: see :func:`~partreid.app.threads.start`.
 
     Args:
-        together: jobs at a time. waiting: how many more may wait. seconds: the longest wait for an answer.
+        together: jobs at a time. waiting: number of jobs that may wait. seconds: the longest wait for an answer.
     """
 
     def __init__(self, *, together: int, waiting: int, seconds: float = 60.0) -> None:
@@ -34,10 +34,10 @@ class Turns:
         self._seconds = seconds
 
     async def run(self, request: Request, job: Callable[[], Result]) -> Result:
-        """What the job returns, after its turn has come.
+        """The job's result, after its turn has come.
 
         Raises:
-            BusyError: too many wait, or there is no answer in time.
+            BusyError: too many jobs wait, or there is no answer in time.
             ClientDisconnect: the client has left, and the job was not begun.
         """
         if self._there >= self._most:
@@ -66,14 +66,14 @@ class Turns:
     def _ended(self, work: asyncio.Future[Any]) -> None:
         self._there -= 1
         if not work.cancelled():
-            work.exception()  # else asyncio reports an error that nobody has fetched
+            work.exception()  # otherwise asyncio reports an error that nobody has fetched
 
 
 async def run_soon(job: Callable[[], Result], *, seconds: float, problem: str) -> Result:
-    """What a short job returns that reads or writes a file; it waits for no turn.
+    """The result of a short job that reads or writes a file. It does not wait for a turn.
 
     Raises:
-        BusyError: it takes longer than ``seconds``; with the message ``problem``.
+        BusyError: it takes longer than ``seconds``; the message is ``problem``.
     """
     try:
         async with asyncio.timeout(seconds):
@@ -83,7 +83,7 @@ async def run_soon(job: Callable[[], Result], *, seconds: float, problem: str) -
 
 
 class Budget:
-    """A number of bytes that bodies may hold together.
+    """A number of bytes that bodies may take together.
 
     Example:
         >>> budget = Budget(100)

@@ -1,4 +1,5 @@
-"""Images from users and from the files of a gallery's items: read within limits, and encoded again to be shown."""
+"""Images from users and from the files of a gallery's items. They are read within limits, and encoded again for
+display."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from partreid.app.threads import start
-from partreid.datasets.images import TooLargeError as TooLargeError  # for whoever shows errors of the page
+from partreid.datasets.images import TooLargeError as TooLargeError  # for modules that show errors of the page
 from partreid.datasets.images import decode
 from partreid.errors import DataError, ShapeError
 from partreid.inference.crops import crop_boxes
@@ -30,25 +31,25 @@ _MOST_STUCK = 16  # files that do not answer
 
 
 class UnknownImageError(DataError):
-    """An image is not (any longer) kept, or cannot be shown."""
+    """An image is not kept, or no longer, or cannot be shown."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How much the page accepts from its clients."""
+    """Limits for what the page accepts from its clients."""
 
     upload_bytes: int = 20 * 2**20
-    """Size of an image's file."""
+    """Largest size of an image's file."""
     pixels: int = 40_000_000
-    """Width times height of an image."""
+    """Largest width times height of an image."""
     kept_bytes: int = 512 * 2**20
-    """Memory for the pixels of images that were sent; the least recently used ones go first."""
+    """Memory for the pixels of sent images. The least recently used ones are forgotten first."""
     waiting: int = 64
-    """Requests that may wait for the model; more are refused."""
+    """Number of requests that may wait for the model; more are refused."""
     unfinished_bytes: int = 128 * 2**20
     """Memory for images that are being sent or wait to be decoded; more are refused."""
     connections: int = 256
-    """Connections at a time; a new one takes the place of the one that has kept the page waiting longest."""
+    """Connections at a time. A further one replaces the one that has kept the page waiting longest."""
     silence_seconds: float = 10.0
     """How long a connection may be silent, and how long the head of a request may take."""
     transfer_seconds: float = 60.0
@@ -61,7 +62,7 @@ class Limits:
 
 @dataclass(frozen=True, eq=False)
 class Kept:
-    """An image that was sent: uint8 [H, W, 3], and the SHA-256 of its file, by which the audit log names it."""
+    """A sent image: uint8 [H, W, 3], and the SHA-256 of its file, by which the audit log names it."""
 
     image: np.ndarray
     sha256: str
@@ -87,7 +88,7 @@ def too_many_bytes(limits: Limits) -> str:
 
 
 def crop(image: np.ndarray, box: Box | None) -> np.ndarray:
-    """The part of an image inside a box, clipped to the image; all of it where there is no box.
+    """The part of an image inside a box, clipped to the image. Without a box, the whole image.
 
     Raises:
         DataError: not a box, or less than 4×4 pixels of it lie inside the image.
@@ -111,7 +112,7 @@ def crop(image: np.ndarray, box: Box | None) -> np.ndarray:
 
 
 def encode(image: np.ndarray, *, longest: int) -> bytes:
-    """A JPEG of the image, shrunk where a side is longer than ``longest``; it has no metadata of its file."""
+    """A JPEG of the image, reduced if a side is longer than ``longest``, and without metadata."""
     shown = Image.fromarray(image)
     shown.thumbnail((longest, longest))
     buffer = io.BytesIO()
@@ -120,7 +121,7 @@ def encode(image: np.ndarray, *, longest: int) -> bytes:
 
 
 class ItemFiles:
-    """Reads each file in a thread of its own, and waits for none longer than the limit: a name may lead to a device or
+    """Reads each file in its own thread, and never waits longer than the limit, because a name may lead to a device or
     to a dead disk."""
 
     def __init__(self, limits: Limits) -> None:
@@ -128,10 +129,10 @@ class ItemFiles:
         self._stuck: set[str] = set()  # its methods are atomic
 
     def read(self, name: str) -> bytes | None:
-        """The content of a plain file; None where there is none of that absolute path, or it is too large.
+        """The content of a plain file; None if the absolute path leads to none, or it is too large.
 
         Raises:
-            UnknownImageError: it does not answer in time, or an earlier read of it still waits.
+            UnknownImageError: the file does not answer in time, or an earlier read of it still waits.
         """
         silent = UnknownImageError(
             f"The item's image file, or the disk that it lies on, did not answer within {self._seconds:g} seconds."
@@ -148,10 +149,10 @@ class ItemFiles:
 
 
 def read_plain_file(path: Path, most_bytes: int) -> bytes | None:
-    """The content of a plain file of at most that size; None where it is none, or cannot be read.
+    """The content of a plain file of at most that size; None if it is no plain file, or cannot be read.
 
-    Devices, pipes and sockets are not even opened: some never answer, some start something. Files of size 0, such as
-    those of /proc, hold no image. A relative path is refused: the folder that it was relative to is not known.
+    Devices, pipes and sockets are not even opened, because some never answer and some start an action. Files of size 0,
+    such as those of /proc, contain no image. A relative path is refused, because its folder is unknown.
 
     Example:
         >>> read_plain_file(Path("/dev/zero"), 10) is None
@@ -160,7 +161,7 @@ def read_plain_file(path: Path, most_bytes: int) -> bytes | None:
     try:
         if not path.is_absolute() or not stat.S_ISREG(path.stat().st_mode):
             return None
-        # Without waiting: the file may have become a pipe since.
+        # Opened without waiting, because the file may have become a pipe meanwhile.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0))
         with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123 - a descriptor, not a path
             found = os.fstat(descriptor)
@@ -175,10 +176,10 @@ def read_plain_file(path: Path, most_bytes: int) -> bytes | None:
 
 
 def item_image(item: GalleryItem, limits: Limits, files: ItemFiles) -> np.ndarray:
-    """The image of an item: the file its metadata names, and in it the box, if there is one.
+    """The image of an item: the file that its metadata names, or the box in the file.
 
     Raises:
-        UnknownImageError: there is none, or it cannot be shown; the message says why, and no path.
+        UnknownImageError: there is no image, or it cannot be shown. The message gives the reason, but no path.
     """
     name = item.metadata.get(FILE)
     if not isinstance(name, str):
@@ -193,7 +194,7 @@ def item_image(item: GalleryItem, limits: Limits, files: ItemFiles) -> np.ndarra
 
 
 def _item_box(value: object) -> Box | None:
-    """The box that an item's metadata has."""
+    """The box in an item's metadata."""
     if value is None:
         return None
     numbers = value if isinstance(value, list | tuple) else ()

@@ -1,4 +1,4 @@
-"""Who may use the page: users with a token each, and what they may do."""
+"""Users of the page. Each has a token and a role."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Role: TypeAlias = Literal["search", "add", "delete"]
 ROLES: tuple[Role, ...] = get_args(Role)
 
 _FORMAT, _VERSION = "partreid-users", 1
-_PREFIX = "partreid_"  # by which scanners of repositories find a token that was published
+_PREFIX = "partreid_"  # scanners of repositories recognise published tokens by it
 _NAME = re.compile(r"[\w.@-]{1,80}")
 
 
@@ -38,11 +38,12 @@ class User:
     """A user.
 
     Attributes:
-        name: as the audit log has it. role: what the user may do. created: when, as ISO 8601 writes it in UTC.
+        name: as in the audit log. role: what the user may do. created: the time, ISO 8601 in UTC.
         sha256: of the token, in hexadecimal digits. A token has 256 random bits, so nobody can guess it from this.
 
     Raises:
-        DataError: a name with other characters than letters, digits and ``_.@-``, an unknown role, or no hash.
+        DataError: the name has other characters than letters, digits and ``_.@-``, the role is unknown, or the hash is
+            not valid.
     """
 
     name: str
@@ -70,10 +71,10 @@ class User:
 
 
 class Users:
-    """The users in a file, which only its owner can read. Changes hold at once, also for a page that runs.
+    """The users in a file, which only its owner can read. Changes apply at once, also to a running page.
 
     Args:
-        path: the file; there may be none yet.
+        path: the file; it need not exist yet.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -83,7 +84,7 @@ class Users:
         self._turn = Lock()
 
     def listed(self) -> tuple[User, ...]:
-        """All users, in the order in which they were added; none where there is no file.
+        """All users, in the order in which they were added; none without a file.
 
         Raises:
             UsersError: the file is damaged, is of another kind, or others may write to it.
@@ -106,7 +107,7 @@ class Users:
             return self._known
 
     def find(self, token: str) -> User | None:
-        """Whose token that is; None where it is nobody's.
+        """The user with that token; None if it is nobody's.
 
         Raises:
             UsersError: as :meth:`listed`.
@@ -114,9 +115,9 @@ class Users:
         return self.of_hash(sha256(token.encode("utf-8", "replace")).hexdigest())
 
     def of_hash(self, digest: str) -> User | None:
-        """Whose token has that SHA-256; errors as of :meth:`find`."""
+        """The user whose token has that SHA-256; errors as for :meth:`find`."""
         found = None
-        for user in self.listed():  # all of them: how long it takes tells nothing
+        for user in self.listed():  # compares all users, so that the time taken reveals nothing
             if compare_digest(user.sha256, digest):
                 found = user
         return found
@@ -125,10 +126,10 @@ class Users:
         """Add a user.
 
         Returns:
-            The token: it is kept nowhere, so whoever loses it needs a new one.
+            The token. It is not stored anywhere, so a user who loses it needs a new one.
 
         Raises:
-            DataError: there is one of that name, or the name or the role is none; or as :meth:`listed`.
+            DataError: there is a user of that name, or the name or the role is not valid; or as :meth:`listed`.
         """
         token = _PREFIX + secrets.token_urlsafe(32)
         created = datetime.now(UTC).isoformat(timespec="seconds")
@@ -143,10 +144,10 @@ class Users:
         return token
 
     def revoke(self, name: str) -> None:
-        """Take a user's token away, for good.
+        """Revoke a user's token for good.
 
         Raises:
-            ConfigError: there is nobody of that name. UsersError: as :meth:`listed`.
+            ConfigError: there is no user of that name. UsersError: as :meth:`listed`.
         """
 
         def change(users: tuple[User, ...]) -> tuple[User, ...]:
@@ -173,7 +174,7 @@ def _read(path: Path) -> tuple[User, ...]:
             raise ValueError(f"format {content['format']!r:.40}, version {content['version']!r:.40}")
         users = tuple(User(**user) for user in content["users"])
     except (KeyError, TypeError, ValueError) as error:
-        raise UsersError(f"{path} holds no users as this version writes them: {error}") from None
+        raise UsersError(f"{path} holds no users that this version can read: {error}") from None
     if len({user.name for user in users}) < len(users):
         raise UsersError(f"{path} has two users of one name. Take one of them out.")
     return users

@@ -1,4 +1,4 @@
-"""From the name of a model to an exported file that was checked on real images, with the loss caused by fewer bits."""
+"""Exports a model by its name. The file is checked on real images, and the loss caused by fewer bits is measured."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class Exported(Guided):
     """A model that was exported.
 
     Attributes:
-        path: the file. agreement: of its float32 form with PyTorch. dataset: that it was checked with.
-        quality: what fewer bits cost in scores; None in float32.
-        milliseconds: processor time an image in bfloat16 and in float32 on this machine, where bfloat16 is allowed: the
-            quicker one is what it runs in here.
+        path: the file. agreement: of its float32 form with PyTorch. dataset: used for the check.
+        quality: the loss in scores caused by fewer bits; None in float32.
+        milliseconds: processor time per image in bfloat16 and in float32 on this machine, if bfloat16 is allowed. The
+            file runs in the quicker one here.
     """
 
     path: Path
@@ -73,9 +73,9 @@ def export_model(
             package: its name instead of "model", in the current folder.
         suffix: ``.onnx`` or ``.xml`` (OpenVINO). options: how it is written.
         overrides: assignments to fields of the model, "model.visibility=continuous".
-        images: folder of images for the check and the calibration; None = the data set's training images. data: set on
-        whose queries the loss is measured; None = the shipped pedestrians.
-        progress: shows how far the scoring is.
+        images: folder of images for the check and the calibration; None = the data set's training images.
+        data: set whose queries measure the loss; None = the shipped pedestrians.
+        progress: shows the progress of the scoring.
 
     Raises:
         ConfigError: the file has another suffix, or an override is not a field of the model.
@@ -89,7 +89,7 @@ def export_model(
     if path.suffix != suffix:
         raise ConfigError(f"Expected a file that ends in {suffix} (--to), got {path}.")
     for assignment in overrides:
-        if not assignment.startswith("model."):  # how embeddings are compared is no part of a file that makes them
+        if not assignment.startswith("model."):  # the file makes embeddings; how they are compared is chosen later
             raise ConfigError(
                 f"{assignment!r}: expected model.FIELD=VALUE; matching is chosen when embeddings are used."
             )
@@ -100,7 +100,7 @@ def export_model(
     agreement = export_checkpoint(checkpoint, path, pixels, options=options)
     quality = None
     if options.int8 or options.bfloat16:
-        # What fewer bits cost is that of fewer bits, also where float32 is quicker and so will be taken.
+        # The loss is measured in fewer bits, even if float32 is quicker here and will be used.
         fewer = RuntimeConfig(device="cpu", precision="bfloat16") if options.bfloat16 else _CPU
         exported = PartExtractor.from_pretrained(path, runtime=fewer)
         reference = PartExtractor.from_pretrained(checkpoint, runtime=_CPU, mirror=options.mirror)
@@ -114,7 +114,7 @@ def export_model(
 def chosen_pixels(
     dataset: ReIDDataset, folder: str | Path | None, size: tuple[int, int], count: int
 ) -> NDArray[np.uint8]:
-    """Up to ``count`` images from all over the training images, or of a folder, at the model's size."""
+    """Up to ``count`` images, spread evenly over the training images or a folder, at the model's size."""
     images = dataset.train if folder is None else read_images(folder, labels=None).train
     if not images:
         raise DataError(f"{folder or dataset.root} has no training images to check with. Give a folder: --images.")

@@ -1,4 +1,4 @@
-"""What is exported: a network with everything around it, from pixels to the three outputs."""
+"""The exported computation: a network with everything around it, from pixels to the three outputs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from partreid.types import ModelOutput
 
 
 class ExportedNetwork(nn.Module):
-    """A network from uint8 images on: type, layout, normalisation, the mirror image, and what is read off the output.
+    """A network that takes uint8 images. It includes type, layout, normalisation, the mirror image and visibility.
 
     Args:
         model: the network, in evaluation mode. preprocess: what its input must look like.
@@ -48,11 +48,11 @@ class ExportedNetwork(nn.Module):
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """uint8 [B, H, W, 3] RGB → vectors [B, S, D], visibility [B, S], attention [B, K+1, h, w]."""
-        # The type comes first: TensorRT takes bytes as input only where they become numbers at once.
+        # The type comes first, because TensorRT only accepts bytes that are converted to numbers at once.
         images = (pixels.float().permute(0, 3, 1, 2) - self.mean) / self.std
         if self.reversed:
             images = images.flip(1)
-        if self.mirror:  # as one batch of twice the size: its layers stand in the file once
+        if self.mirror:  # as one batch of twice the size, so that the file contains the layers once
             both: ModelOutput = self.network(torch.cat([images, images.flip(3)]), classify=False)
             count = images.shape[0]
             output = merge_mirrored(both.map(lambda tensor: tensor[:count]), both.map(lambda tensor: tensor[count:]))

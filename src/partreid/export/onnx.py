@@ -17,14 +17,14 @@ from partreid.export.network import ExportedNetwork
 from partreid.runners._export_info import INPUT, METADATA_KEY, OUTPUTS, ExportInfo
 
 OPSET = 18
-"""Of the standard operators: read by onnxruntime from 1.14 on and by TensorRT from 8.6 on."""
+"""Version of the standard operators. onnxruntime reads it from 1.14 on, TensorRT from 8.6 on."""
 
 
 def to_onnx(network: ExportedNetwork, info: ExportInfo) -> Any:
-    """An ``onnx.ModelProto`` of what takes bytes; the network is on the CPU, evaluating."""
+    """An ``onnx.ModelProto`` that takes bytes. The network is on the CPU, in evaluation mode."""
     with needs_extra("export", "Exporting"):
         import onnxscript  # noqa: F401
-    # Two sizes are special to the tracer: 0 and 1. What it sees of 3 holds for any.
+    # The tracer treats the sizes 0 and 1 specially. A graph traced with 3 is valid for any size.
     return traced(network, torch.zeros(3, *info.preprocess.size, 3, dtype=torch.uint8), OUTPUTS, name=info.network)
 
 
@@ -32,7 +32,7 @@ def traced(network: nn.Module, example: Tensor, outputs: Sequence[str], *, name:
     """An ``onnx.ModelProto`` that ONNX's checker and shape inference accept.
 
     Args:
-        network: on the CPU, evaluating, called ``name`` in messages. example: three images. outputs: their names.
+        network: on the CPU, in evaluation mode. name: for messages. example: three images. outputs: their names.
     """
     with needs_extra("export", "Exporting"):
         import onnx
@@ -49,7 +49,7 @@ def traced(network: nn.Module, example: Tensor, outputs: Sequence[str], *, name:
             _name_batch(model)
             if example.dtype == torch.uint8:
                 _cast_first(model)
-            # Strictly: a shape that cannot be inferred, or contradicts what is written, is an error.
+            # Strictly: a shape that cannot be inferred, or contradicts the written one, is an error.
             inferred = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
             onnx.checker.check_model(inferred, full_check=True)
         except Exception as error:  # the tracer, the translator and ONNX have no common base
@@ -81,7 +81,7 @@ def _name_batch(model: Any) -> None:
 
 
 def _cast_first(model: Any) -> None:
-    """Let nothing but the cast to numbers read the bytes, as TensorRT wants it; sizes are asked of the numbers."""
+    """Let only the cast to numbers read the bytes, because TensorRT requires it. Sizes are read from the numbers."""
     nodes = model.graph.node
     (cast,) = [node for node in nodes if node.op_type == "Cast" and node.input[0] == INPUT]
     nodes.remove(cast)
@@ -94,7 +94,7 @@ def _cast_first(model: Any) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what PyTorch's exporter says of its own deprecated calls and of an absent torchvision."""
+    """Silence the warnings of PyTorch's exporter about its own deprecated calls and a missing torchvision."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -11,11 +11,11 @@ from partreid.objects import Guided
 from partreid.runners.runner import Runner
 
 TOLERANCE = 1e-3
-"""Largest difference that may be rounding: of a vector, relative to its length; of visibility and attention, absolute.
+"""Largest difference that may be rounding: relative to its length for a vector, absolute for visibility and attention.
 
-Both sides compute in float32 and differ in the order of their sums: by 1e-6 for most networks, by up to 1e-4 for
-ResNet-50-IBN-a with random weights, whose instance norm divides by small numbers. Another padding or another mean of
-the pixels gives more than 1e-2, and so does bfloat16 (docs/export.md).
+Both sides compute in float32, but in another order of their sums. This gives 1e-6 for most networks, and up to 1e-4 for
+ResNet-50-IBN-a with random weights, because its instance norm divides by small numbers. Another padding or another mean
+of the pixels gives more than 1e-2, and so does bfloat16 (docs/export.md).
 """
 
 _REPORT = "Please report it, with the versions of PyTorch and of the library that runs the file."
@@ -47,7 +47,7 @@ def check_agreement(
         pixels: uint8 [N, H, W, 3] RGB. tolerance: as :data:`TOLERANCE`.
 
     Raises:
-        ExportError: they differ by more; the message names the output, the batch size, the place and the difference.
+        ExportError: the outputs differ by more. The message names the output, batch size, place and difference.
     """
     found = [_compare(reference, exported, pixels[:count], tolerance) for count in dict.fromkeys((1, len(pixels)))]
     worst = [max(getattr(one, name) for one in found) for name in ("vectors", "visibility", "attention")]
@@ -59,10 +59,10 @@ def _compare(reference: Runner, exported: Runner, pixels: np.ndarray, tolerance:
     lengths = expected.embeddings.vectors.norm(dim=2)
     distances = (got.embeddings.vectors - expected.embeddings.vectors).norm(dim=2)
     differences = {
-        # Relative to a tenth of the mean length where that is more.
+        # Relative to the length, or to a tenth of the mean length if that is more.
         "vectors": distances / lengths.clamp(min=float(lengths.mean()) / 10),
         "attention": (got.attention - expected.attention).abs().amax(dim=(2, 3)),
-        # Last: that of a part at its threshold may differ where all else agrees.
+        # Visibility comes last, because a part at its threshold may differ even if everything else agrees.
         "visibility": (got.embeddings.visibility - expected.embeddings.visibility).abs(),
     }
     for name, values in differences.items():

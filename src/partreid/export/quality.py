@@ -19,7 +19,7 @@ class Quality(Guided):
 
     Attributes:
         reference: of PyTorch in float32. exported: of the exported file, for queries and gallery alike.
-        mixed: of queries by the exported file in a gallery that PyTorch embedded.
+        mixed: of queries embedded by the exported file, in a gallery embedded by PyTorch.
     """
 
     reference: EvaluationResult
@@ -43,7 +43,7 @@ def measure_quality(
 
     Args:
         reference: PyTorch. exported: the file. dataset: what to search in.
-        advance: told how many images were done, after each batch; each image is embedded twice.
+        advance: called with the number of images done after each batch; each image is embedded twice.
 
     Raises:
         DataError: the set has no queries, none of them has a match, or an image cannot be read.

@@ -1,4 +1,4 @@
-"""Post-training quantisation to 8-bit integers, its ranges read off training images (NNCF)."""
+"""Post-training quantisation to 8-bit integers with NNCF. Training images give the ranges of numbers."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from partreid.runners._export_info import INPUT
 CALIBRATION_IMAGES = 256
 
 _KEPT = ("MatMul", "Gemm", "ReduceMax", "Divide", "Div", "Concat", "Interpolate", "Resize")
-"""Operations, by OpenVINO's and ONNX's names, that stay floating point: all behind the scores of Eq. 1, and the heads.
+"""Operations that stay in floating point, by OpenVINO's and ONNX's names: all after the scores of Eq. 1, and the heads.
 
-Together they are a hundredth of the work. In 8 bits the attention to a part that is not there would be 0 at every
-pixel, and OpenVINO cannot compile a quantised product of two maps where the rest is bfloat16.
+Together they are a hundredth of the work. In 8 bits, the attention to a part that is not in the image would be 0 at
+every pixel. And OpenVINO cannot compile a quantised product of two maps if the rest is bfloat16.
 """
 
 
 def quantise(model: Any, pixels: np.ndarray) -> Any:
-    """A model of ONNX or OpenVINO with convolutions in 8 bits; ``pixels`` uint8 [N, H, W, 3] are of training."""
+    """A model of ONNX or OpenVINO with convolutions in 8 bits. ``pixels``: training images, uint8 [N, H, W, 3]."""
     with _silent():
         with needs_extra("export", "Exporting with --int8"):
             import nncf
@@ -40,7 +40,7 @@ def quantise(model: Any, pixels: np.ndarray) -> Any:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Without NNCF's notes and progress bars, and without its report of every use to its makers."""
+    """Silence NNCF's notes and progress bars, and stop it from reporting every use to its makers."""
     before = os.environ.get("NNCF_CI")
     os.environ["NNCF_CI"] = "1"  # read when NNCF is imported
     try:

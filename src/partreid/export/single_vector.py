@@ -30,10 +30,10 @@ from partreid.version import __version__
 
 
 class SingleVectorNetwork(nn.Module):
-    """A network with the pictures of ultralytics before it, and :func:`~partreid.tracking.memory.single_vector` behind.
+    """A network that takes images in ultralytics' form, followed by :func:`~partreid.tracking.memory.single_vector`.
 
     Args:
-        network: on the CPU. like: embeddings of it. least_parts: an image that shows fewer body parts gets zeros.
+        network: on the CPU. like: example embeddings of it. least_parts: an image with fewer body parts gets zeros.
     """
 
     weights: Tensor
@@ -64,8 +64,8 @@ def export_single_vector(model: str | Path = SHIPPED, out: str | Path | None = N
 
     Args:
         model: as for :func:`~partreid.models.checkpoint.load_checkpoint`.
-        out: the file; None = ``model-vector.onnx`` in the run's folder. Of the model inside the package: its name in
-            the place of "model", in the current folder.
+        out: the file; None = ``model-vector.onnx`` in the run's folder. For the model inside the package: its name
+            instead of "model", in the current folder.
         least_parts: how many body parts an image must show.
 
     Returns:
@@ -73,7 +73,7 @@ def export_single_vector(model: str | Path = SHIPPED, out: str | Path | None = N
 
     Raises:
         ConfigError: the file's name does not end in .onnx, or the network needs pose fields.
-        ShapeError: ``least_parts`` is no number of parts of this model.
+        ShapeError: ``least_parts`` is not a possible number of this model's parts.
         CheckpointError, ExportError, MissingDependencyError: as :func:`~partreid.export.write.export_checkpoint`.
     """
     stem, folder = (shipped_name(), Path()) if is_shipped(model) else ("model", Path(model))

@@ -1,4 +1,4 @@
-"""From a checkpoint to an exported file that was checked against it. If the check fails, no file is left."""
+"""Exports a checkpoint to a file, and compares the file with it. If the check fails, no file is left."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from partreid.version import __version__
 _FLOAT32 = RuntimeConfig(device="cpu", precision="float32")
 
 CHECKED_IMAGES = 16
-"""How many images the exported file is compared with PyTorch on."""
+"""Number of images on which the exported file is compared with PyTorch."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -38,7 +38,7 @@ class ExportOptions(Guided):
     Attributes:
         mirror: embed mirror images too, as :class:`~partreid.inference.extractor.PartExtractor` does.
         int8: convolutions in 8-bit integers.
-        bfloat16: OpenVINO computes in bfloat16 whatever is not in 8-bit integers; the file contains float32.
+        bfloat16: OpenVINO computes everything that is not in 8-bit integers in bfloat16; the file contains float32.
         license: licence of the weights, for the file's metadata.
     """
 
@@ -59,7 +59,7 @@ def export_checkpoint(
         checkpoint: the model, which is moved to the CPU.
         file: where to write; a former file is replaced once all is well.
         pixels: uint8 [N, H, W, 3] RGB at the model's size: the first 16 are compared, all of them calibrate int8.
-        options: how.
+        options: how the file is written.
 
     Returns:
         The differences between the float32 file and PyTorch, which are only rounding.
@@ -100,7 +100,7 @@ def export_checkpoint(
 
 
 def describe(runner: TorchRunner, *, license: str | None = None) -> ExportInfo:
-    """What a file made from this network says of itself, in float32."""
+    """The metadata of a float32 file made from this network."""
     config = runner.model.config
     return ExportInfo(
         partreid=__version__,
@@ -125,7 +125,7 @@ def _save(model: Any, info: ExportInfo, path: Path) -> None:
 
 
 def _check_finite(path: Path, pixels: np.ndarray, precision: Precision) -> None:
-    """Whether a file in fewer bits can be run at all; what it costs in mAP is measured on a data set."""
+    """Check that a file in fewer bits can be run at all. Its loss in mAP is measured on a data set."""
     try:
         runtime = RuntimeConfig(device="cpu", precision=precision)
         ExportedRunner(path, runtime).run(pixels, None).embeddings.validate()
@@ -135,14 +135,15 @@ def _check_finite(path: Path, pixels: np.ndarray, precision: Precision) -> None:
 
 @contextmanager
 def _draft(path: Path) -> Iterator[Path]:
-    """A path of the same name in a folder beside it; what was written there takes its place if the block succeeds."""
+    """A path of the same name in a folder beside the file. What is written there replaces the file if the block
+    succeeds."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{path.stem}.", dir=path.parent) as folder:
             draft = Path(folder) / path.name
             yield draft
             if path.suffix == ".xml":
-                # The graph comes last: one without weights is refused, one with those of another is not.
+                # The graph comes last: a graph without weights is refused, but one with another file's weights is not.
                 path.unlink(missing_ok=True)
                 os.replace(draft.with_suffix(".bin"), path.with_suffix(".bin"))  # noqa: PTH105 - replaces everywhere
             os.replace(draft, path)  # noqa: PTH105

@@ -1,4 +1,4 @@
-"""Pure tensor functions, one file per idea. No input or output, no state, no logging."""
+"""Pure tensor functions, one file per idea. They read and write no files, keep no state, and do not log."""
 
 from typing import TYPE_CHECKING
 

@@ -1,12 +1,12 @@
-"""[Q, G] distances in blocks, over the rows that count alone.
+"""[Q, G] distances in blocks. Only visible rows are computed.
 
-Two matrices of visible rows are multiplied for each slot and block. What remains, |a|² + |b|² - 2ab, root, weight and
-sum, takes PyTorch a pass over memory each; numba, where it is installed (extra ``search``), does it in one pass. Both
-give the same but for rounding.
+For each slot and block, two matrices of visible rows are multiplied. The remaining steps are |a|² + |b|² - 2ab, root,
+weight and sum. PyTorch needs a pass over memory for each of them. If numba is installed (extra ``search``), it does
+them in one pass. Both give the same result up to rounding.
 
-The error of the product is a few units in the last place *of the squared lengths*: harmless between unlike vectors,
-ruinous between near-duplicates. So each pair whose squared distance is at most 1 % of |a|² + |b|² is computed again
-from the difference a - b.
+The error of the product is a few units in the last place *of the squared lengths*. This is harmless between unlike
+vectors, but too much between near-duplicates. So each pair whose squared distance is at most 1 % of |a|² + |b|² is
+computed again from the difference a - b.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from partreid.types import PartEmbeddings
 if TYPE_CHECKING:
     from torch import Tensor
 
-_PER_SLOT = 4  # numbers kept all the time for an image's slot: length, factor, scale, and what is on the way to them
-_BUFFERS = 4  # arrays of a block's size: sums, products, what is spread over columns, what computing again needs
-_LARGEST = (1024, 2048)  # queries and gallery images of a block on a CPU: large, as matrix products need it
-_WORTH_GATHERING = 64  # queries; with fewer, gathering a gallery's rows costs more than multiplying all of them
-_SHORTEST = 1e-12  # what a shorter vector is divided by when it is normalised
+_PER_SLOT = 4  # numbers kept for each slot of an image: length, factor, scale, and intermediate results
+_BUFFERS = 4  # arrays of a block's size: sums, products, values spread over columns, and for computing again
+_LARGEST = (1024, 2048)  # queries and gallery images of a block on a CPU; matrix products are quick for large blocks
+_WORTH_GATHERING = 64  # with fewer queries, gathering a gallery's rows costs more than multiplying all of them
+_SHORTEST = 1e-12  # normalising divides a shorter vector by this number
 _RECOMPUTE_BELOW = 1e-2
 
 
@@ -39,7 +39,7 @@ class DistanceRows:
     """Rows of the weighted mean distances of queries to a gallery (Eq. 9), some queries at a time.
 
     Args:
-        query, gallery: the two sides. memory_budget: bytes to work in, beside what is written.
+        query, gallery: the two sides. memory_budget: bytes of working memory, in addition to the result.
     """
 
     def __init__(self, query: Side, gallery: Side, *, memory_budget: int) -> None:
@@ -61,8 +61,8 @@ class DistanceRows:
         return self._gallery.lengths.dtype
 
     def blocks(self, *, beside: int = 0) -> list[slice]:
-        """The queries in as many at a time as keep within the memory budget, where the caller needs so many bytes
-        ``beside`` for each query: the more, the faster."""
+        """Slices of queries, as large as the memory budget allows, because larger slices are faster. ``beside``: bytes
+        per query that the caller needs."""
         image = self._slots * self._width
         left = self._memory * 7 // 8 - _BUFFERS * self._height * self._breadth - image * self._breadth
         return even_slices(len(self._query), left // (image + beside // self.dtype.itemsize))
@@ -81,7 +81,7 @@ class DistanceRows:
 
     @no_grad
     def write(self, some: slice, out: Tensor) -> Tensor:
-        """Distances of some queries, of :meth:`blocks`, to the whole gallery; ``out`` [q, G] is filled and returned."""
+        """Distances of some queries, a slice of :meth:`blocks`, to the whole gallery, in ``out`` [q, G]."""
         work = out.new_empty(_BUFFERS, self._height * self._breadth)
         space = self._space(self._breadth)
         parts = even_slices(len(out), self._height)
@@ -109,13 +109,13 @@ class DistanceRows:
                 self._add_compiled(products, (query, gallery), s, total)
         weight = torch.mm(query.factors.T, gallery.factors, out=other)
         if self._loops is None:
-            # 0 / 0 = NaN where no slot is compared.
+            # 0 / 0 = NaN if no slot is compared.
             out.copy_(total.div_(weight).nan_to_num_(nan=torch.inf, posinf=torch.inf))
         else:
             self._loops.divide(total.numpy(), weight.numpy(), out.numpy())
 
     def _add(self, products: Tensor, blocks: tuple[Block, Block], slot: int, total: Tensor, spread: Tensor) -> None:
-        """Add one slot's weighted distances, made of its products, to the sums."""
+        """Compute one slot's weighted distances from its products, and add them to the sums."""
         (height, breadth), (query, gallery) = products.shape, blocks
         vectors = query.vectors[slot, :height], gallery.vectors[slot, :breadth]
         lengths = query.lengths[slot, :height], gallery.lengths[slot, :breadth]
@@ -143,13 +143,13 @@ class DistanceRows:
             list(pool.map(lambda some: add(*arrays, (some.start, some.stop), sums), slices))
 
     def _space(self, images: int) -> Tensor | None:
-        """Room to gather the rows of so many images, if they are gathered."""
+        """Memory in which the rows of so many images are gathered, if they are gathered."""
         shape = self._slots, images, self._width
         return self._gallery.lengths.new_empty(shape) if self._gather else None
 
     def _sides(self) -> tuple[int, int]:
         """Queries and gallery images of a block that takes at most half the memory (at least 1×1)."""
-        # A square block reads each vector the fewest times: solve buffers·n² + 3·image·n = memory for n.
+        # A square block reads each vector the fewest times, so solve buffers·n² + 3·image·n = memory for n.
         memory, image = self._memory // 2, self._slots * self._width
         side = int((math.sqrt(9 * image**2 + 4 * _BUFFERS * memory) - 3 * image) / (2 * _BUFFERS))
         tallest, broadest = _LARGEST if self._on_cpu else (side, len(self._gallery))
@@ -166,10 +166,10 @@ class Block(NamedTuple):
     """Some images of one side, n of them. A row is one image's vector of one slot.
 
     Attributes:
-        vectors: [S, n, D] of each slot ``counts`` rows. lengths: [S, n] their squared lengths.
-        weights: [S, n] their factors. counts: of each slot. places: [S, n] int64 the image that each row is of.
-        rows: [S, n] int64 the row of each image; 0 where it has none.
-        factors: [S, n] of each image; 0 where it has no row.
+        vectors: [S, n, D]; slot s uses the first ``counts[s]`` rows. lengths: [S, n] their squared lengths.
+        weights: [S, n] their factors. counts: number of rows of each slot. places: [S, n] int64 each row's image.
+        rows: [S, n] int64 each image's row; 0 if it has no row.
+        factors: [S, n] each image's factor; 0 if it has no row.
     """
 
     vectors: Tensor
@@ -194,7 +194,7 @@ class Side:
     Attributes:
         vectors: [N, S, D]. factors: [N, S] this side's factor of each slot's weight, in the working precision.
         lengths: [N, S] squared lengths of the vectors as they are compared.
-        scale: [N, S] what the vectors are multiplied with first; None = nothing.
+        scale: [N, S] numbers by which the vectors are multiplied first; None = they are not.
     """
 
     vectors: Tensor
@@ -219,8 +219,8 @@ class Side:
         """Some images.
 
         Args:
-            space: [S, at least n, D] to gather the rows in that have a factor above 0; None = every row counts, and
-                stays where it is if it needs no change.
+            space: [S, at least n, D] memory in which the rows with a factor above 0 are gathered. None = use all rows,
+                and do not copy them unless they must be changed.
         """
         factors, lengths = self.factors[some].T.contiguous(), self.lengths[some].T
         if space is None:
@@ -231,7 +231,7 @@ class Side:
             counts = [every.shape[1]] * len(every)
             return Block(vectors.transpose(0, 1), lengths, factors, counts, every, every, factors)
         counted = factors > 0
-        # A stable sort puts what counts in front.
+        # A stable sort puts the rows that count in front.
         places = (~counted).to(torch.uint8).argsort(dim=1, stable=True)
         rows, counts = (counted.cumsum(dim=1) - 1).clamp_(min=0), counted.sum(dim=1).tolist()
         for slot, count in enumerate(counts):
@@ -241,7 +241,7 @@ class Side:
 
     def _gather(self, slot: int, images: Tensor, out: Tensor) -> None:
         vectors = self.vectors[:, slot]
-        if vectors.dtype == out.dtype:  # half the time of an index in brackets
+        if vectors.dtype == out.dtype:  # takes half the time of indexing with brackets
             torch.index_select(vectors, 0, images, out=out)
         else:
             out.copy_(vectors.index_select(0, images))
@@ -261,7 +261,7 @@ def squared_lengths(embeddings: PartEmbeddings, *, dtype: torch.dtype, memory_bu
     for some in (slice(start, start + step) for start in range(0, count, step)):
         torch.linalg.vector_norm(embeddings.vectors[some].to(dtype), dim=2, out=result[some])
     result.square_()
-    # One comparison finds what is too long, infinite or NaN; only then is looked which it is.
+    # One comparison finds vectors that are too long, infinite or NaN. Only then it is checked which.
     if not bool((result < torch.finfo(dtype).max / 4).all()):
         embeddings.validate()
         raise ShapeError(
@@ -274,17 +274,17 @@ def squared_lengths(embeddings: PartEmbeddings, *, dtype: torch.dtype, memory_bu
 def euclidean(
     products: Tensor, vectors: tuple[Tensor, Tensor], lengths: tuple[Tensor, Tensor], *, memory: int
 ) -> Tensor:
-    """Distances [Q, G] of vectors a [Q, D] and b [G, D] of these squared lengths, in the place of products -2ab.
+    """Replace products -2ab by the distances [Q, G] of vectors a [Q, D] and b [G, D] with these squared lengths.
 
-    Near-duplicates are computed again; this holds about ``memory`` numbers at once.
+    Near-duplicates are computed again, about ``memory`` numbers at once.
     """
     if not products.numel():
         return products
     squared = products.add_(lengths[1]).add_(lengths[0][:, None])
-    # The least of each row, one pass, tells which rows to look into.
+    # The minimum of each row takes one pass, and tells which rows to search.
     least = squared.amin(dim=1).sub_(lengths[0], alpha=_RECOMPUTE_BELOW)
     limit = lengths[1].max() * _RECOMPUTE_BELOW
-    distances = squared.sqrt_()  # NaN where rounding made a square negative, as it does to near-duplicates alone
+    distances = squared.sqrt_()  # NaN: rounding made a square negative, which only happens to near-duplicates
     if bool(least.min() <= limit):
         _compute_again(distances, vectors, lengths, (least <= limit).nonzero()[:, 0], memory)
     return distances
@@ -293,7 +293,7 @@ def euclidean(
 def _compute_again(
     distances: Tensor, vectors: tuple[Tensor, Tensor], lengths: tuple[Tensor, Tensor], rows: Tensor, memory: int
 ) -> None:
-    """Put exact distances in the place of those of near-duplicates; only these ``rows`` hold any."""
+    """Replace the distances of near-duplicates by exact ones. Only these ``rows`` contain any."""
     a, b = vectors
     height, step = max(1, memory // (16 * len(b))), max(1, memory // (8 * a.shape[1]))
     for top in range(0, len(rows), height):
@@ -306,7 +306,7 @@ def _compute_again(
 
 
 def even_slices(count: int, largest: int) -> list[slice]:
-    """``count`` things in as few slices of at most ``largest`` (at least 1) as can be, alike in size."""
+    """Divide ``count`` things into the fewest slices of at most ``largest`` (at least 1), of about equal size."""
     if not count:
         return []
     step = math.ceil(count / math.ceil(count / max(1, largest)))

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def require_float(tensor: Tensor, shape: str) -> Tensor:
-    """The tensor, if it is floating point and has as many dimensions as ``shape``: "maps [B, M, H, W]".
+    """Check that a tensor is floating point and has as many dimensions as ``shape``, e.g. "maps [B, M, H, W]".
 
     Raises:
-        ShapeError: it is not, or is empty but for its batch. WrongTypeError: it is no tensor.
+        ShapeError: it is not, or another dimension than the batch is empty. WrongTypeError: it is no tensor.
     """
     if not is_tensor(tensor):
         raise WrongTypeError(f"Expected floating-point {shape} as a tensor, got {type(tensor).__name__}.")
@@ -27,10 +27,10 @@ def require_float(tensor: Tensor, shape: str) -> Tensor:
 
 
 def require_attention(attention: Tensor) -> Tensor:
-    """Attention maps with at least one part beside the background.
+    """Check that attention maps have at least one part beside the background.
 
     Raises:
-        ShapeError: they are not.
+        ShapeError: they do not.
     """
     if require_float(attention, "attention [B, K+1, H, W]").shape[1] < 2:
         raise ShapeError(f"Expected attention [B, K+1, H, W] with K >= 1, got {tuple(attention.shape)}.")
@@ -38,9 +38,9 @@ def require_attention(attention: Tensor) -> Tensor:
 
 
 def require_identities(name: str, pids: Tensor) -> Tensor:
-    """Identities of a batch, if they are whole numbers [B], none below 0: unknown (-1, NaN) is no identity.
+    """Check that identities of a batch are whole numbers [B] of at least 0. Unknown ones (-1, NaN) are no identities.
 
-    Values are looked at on a CPU only: on a GPU the check would wait for the device at every step.
+    Values are checked on a CPU only, because on a GPU the check would wait for the device at every step.
 
     Raises:
         ShapeError: they are not.
@@ -57,17 +57,17 @@ def require_identities(name: str, pids: Tensor) -> Tensor:
 
 
 def require_number(name: str, value: float, *, least: float = 0, most: float = sys.float_info.max) -> None:
-    """Whether an option is a finite number within bounds.
+    """Check that an option is a finite number within bounds. True and False do not count as numbers.
 
     Raises:
-        ShapeError: it is not; true and false are no numbers.
+        ShapeError: it is not.
     """
     if isinstance(value, bool) or not isinstance(value, Real) or not least <= value <= most:
         raise ShapeError(f"{name} must be a number in [{least:g}, {most:g}], got {value!r:.80}.")
 
 
 def require_fraction(name: str, value: float) -> None:
-    """As :func:`require_number`, in [0, 1]."""
+    """Like :func:`require_number`, in [0, 1]."""
     require_number(name, value, most=1)
 
 

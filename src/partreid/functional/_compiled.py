@@ -1,6 +1,7 @@
-"""Loops that numba compiles, for what takes PyTorch and NumPy many passes over memory. Imported only where used.
+"""Loops compiled by numba, for computations in which PyTorch and NumPy need many passes over memory.
 
-Compiled code is kept on disk as long as this file does not change, so all constants stand here.
+The module is imported only where it is used. Compiled code on disk is valid until this file changes, so all constants
+stand here.
 """
 
 from __future__ import annotations
@@ -16,15 +17,15 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 _ZERO = np.float32(0)
 _RECOMPUTE_BELOW = np.float32(1e-2)  # as in _blocks.py
-_SHRINK_BELOW = 4  # as in _counting.py: one in so many
-_STRETCH = 64  # distances looked through at once for those to keep; most stretches hold none
+_SHRINK_BELOW = 4  # as in _counting.py: a fraction of one in so many
+_STRETCH = 64  # distances checked at once for ones to keep; most such pieces contain none
 
 
 def _compiled(function: Function) -> Function:
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
     try:
         return njit(function, cache=True, **options)  # type: ignore[no-any-return]
-    except RuntimeError:  # no folder that compiled code can be kept in
+    except RuntimeError:  # there is no folder for compiled code
         return njit(function, **options)  # type: ignore[no-any-return]
 
 
@@ -32,12 +33,12 @@ def _compiled(function: Function) -> Function:
 def add_distances(
     products: Array, query: tuple[Array, ...], gallery: tuple[Array, ...], some: tuple[int, int], total: Array
 ) -> None:
-    """Add one slot's weighted distances, made of its products, for some queries of a block of q to one of g.
+    """Add one slot's weighted distances, computed from its products, for some queries of a block.
 
     Args:
         products: float32 -2ab, of each of the queries' rows with each of the gallery's.
         query, gallery: :meth:`partreid.functional._blocks.Block.slot`.
-        some: from which query to which. total: [q, g] to add to.
+        some: first and last query. total: [q, g] to which the distances are added.
     """
     vectors, lengths, _, _, rows, factors = query
     others, other_lengths, weights, places, _, _ = gallery
@@ -63,7 +64,7 @@ def add_distances(
                         apart = vectors[row, d] - others[j, d]
                         squared += apart * apart
                     distance[j] = factor * weights[j] * np.sqrt(squared)
-        # Spread in the first cache, then added in order: the sums come from memory, where scattered adding is slow.
+        # First spread out in the cache, then added in order, because adding at scattered places in memory is slow.
         for j in range(count):
             spread[places[j]] = distance[j]
         for k in range(len(spread)):
@@ -72,7 +73,7 @@ def add_distances(
 
 @_compiled
 def divide(total: Array, weight: Array, out: Array) -> None:
-    """total / weight, infinity where the weight is 0; all [q, g]."""
+    """total / weight, or infinity if the weight is 0; all [q, g]."""
     for i in range(len(total)):
         sums, weights, means = total[i], weight[i], out[i]
         for k in range(len(sums)):
@@ -81,7 +82,7 @@ def divide(total: Array, weight: Array, out: Array) -> None:
 
 @_compiled
 def count_nearer(distances: Array, row: Array, column: Array, count: Array) -> None:
-    """See :func:`partreid.functional._counting.nearer`; ``count`` [N] int64 is written to."""
+    """See :func:`partreid.functional._counting.nearer`; the result is written to ``count`` [N] int64."""
     breadth = distances.shape[1]
     left, places = np.empty(breadth, distances.dtype), np.empty(breadth, np.int64)
     query, size = -1, 0

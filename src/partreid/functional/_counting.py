@@ -1,9 +1,9 @@
-"""A gallery image's place in a ranking, counted instead of sorted: how many images rank before it.
+"""A gallery image's place in a ranking, found by counting the images before it instead of sorting.
 
-What is nearer ranks before, and what is as near but stands earlier in the gallery: in the stable order, so that no two
-images share a place. On a CPU the images of a query are taken from the farthest to the nearest. What ranks before
-one also ranks before all farther ones, so once few are left, only they are looked at: a good ranking, whose positives
-lie in front, takes little more than one comparison with the whole row.
+An image ranks before another if it is nearer, or as near but earlier in the gallery. So no two images share a place. On
+a CPU the images of a query are taken from the farthest to the nearest. Images that rank before one also rank before all
+farther ones. So once few candidates are left, only these are compared. A good ranking has its positives in front, and
+therefore needs little more than one comparison with the whole row.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from torch import Tensor
 
 from partreid.functional._loops import compiled_loops
 
-_SHRINK_BELOW = 0.25  # fraction of what was looked at; above it, copying what is left costs more than it saves
+_SHRINK_BELOW = 0.25  # if more than this fraction is left, copying it costs more than it saves
 _COMPARED = 2**24  # distances compared at once on other devices than a CPU
 
 
 def nearer(distances: Tensor, row: np.ndarray, column: np.ndarray) -> np.ndarray:
-    """How many gallery images rank before each of some.
+    """The number of gallery images that rank before each of N chosen ones.
 
     Args:
-        distances: [Q, G], no NaN. row: [N] queries, ascending. column: [N] gallery images, each query's in the
-            order of the ranking.
+        distances: [Q, G], no NaN. row: [N] queries, ascending. column: [N] gallery images; those of one query are in
+            the order of the ranking.
 
     Returns:
         [N] int64.
@@ -60,7 +60,7 @@ def _compare(distances: Tensor, row: np.ndarray, column: np.ndarray) -> np.ndarr
 def _count(seen: np.ndarray, columns: np.ndarray, count: np.ndarray) -> None:
     """Fill in the counts of one query's ``columns``, which are in the order of the ranking."""
     before = np.empty(len(seen), bool)
-    left: np.ndarray | None = None  # columns that ``seen`` stands for; None = all
+    left: np.ndarray | None = None  # the columns in ``seen``; None = all
     for k in range(len(columns) - 1, -1, -1):
         at = int(columns[k] if left is None else np.searchsorted(left, columns[k]))
         limit, now = seen[at], before[: len(seen)]

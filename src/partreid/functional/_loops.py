@@ -1,17 +1,17 @@
-"""Whether compiled loops are worth having, and how work is cut."""
+"""Decides whether compiled loops pay, and how work is divided."""
 
 from __future__ import annotations
 
 from types import ModuleType
 
-_WORTH_COMPILING = 2**27  # numbers to work on; below, importing numba takes longer than it saves
+_WORTH_COMPILING = 2**27  # for fewer numbers, importing numba takes longer than it saves
 
 
 def compiled_loops(work: int) -> ModuleType | None:
-    """The module of compiled loops, where numba is installed and the work is large enough.
+    """The module of compiled loops, if numba is installed and there is enough work.
 
     Args:
-        work: how many numbers the loop goes through.
+        work: number of values that the loop processes.
     """
     if work < _WORTH_COMPILING:
         return None

@@ -1,18 +1,17 @@
 """k-reciprocal re-ranking on sparse neighbourhoods (Zhong et al. 2017, the paper's reference [44]).
 
-Two images that count each other among their nearest are likely of one person. Of N images (queries and gallery
-together) each is described by the weights of its reciprocal neighbours, a sparse row of N numbers, and two images
-are as far apart as these rows differ: the Jaccard distance, mixed with the distance itself. Equation numbers here are
-those of that paper.
+Two images that are among each other's nearest images probably show one person. Queries and gallery together are N
+images. Each is described by the weights of its reciprocal neighbours, a sparse row of N numbers. The Jaccard distance
+of two rows is mixed with the original distance. Equation numbers here are those of that paper.
 
-What it leaves open, as it is read here: an image stands first in its own list, at distance 0, so that R(p, k) holds
-it beside at most k others; N(p, k2) of Eq. 11 has k2 members, itself included. Distances are divided by the largest
-finite one of their image, so that e^-d (Eq. 7) and the mixture (Eq. 12) do not depend on the embedding's scale. Their
-distance is squared; here it is the one that images are matched by, whatever it is. An infinite distance (no slot
-visible in both) never makes a neighbour.
+The paper leaves some points open. Here an image stands first in its own list, at distance 0, so that R(p, k) contains
+it and at most k others. N(p, k2) of Eq. 11 has k2 members, the image included. Distances are divided by the largest
+finite one of their image, so that e^-d (Eq. 7) and the mixture (Eq. 12) do not depend on the embedding's scale. The
+paper's distance is squared; here it is the distance by which images are compared, whatever it is. An infinite distance
+(no slot visible in both) never makes a neighbour.
 
-Lists are [N, k], rows are sparse; a matrix of [N, N] never exists. NumPy on the CPU: sets and sorting, no arithmetic
-to speak of.
+Lists are [N, k] and rows are sparse, so a matrix of [N, N] never exists. NumPy does the work on the CPU, because it is
+sets and sorting with hardly any arithmetic.
 """
 
 from __future__ import annotations
@@ -30,14 +29,14 @@ from partreid.types.numbers import require_whole
 
 Indices = NDArray[np.int64]
 _CHUNK_BYTES = 64 * 2**20
-"""What an intermediate array of one chunk of images may hold."""
+"""Largest size of an intermediate array for one chunk of images."""
 
 
 @dataclass(frozen=True, eq=False)
 class SparseRows:
-    """A matrix of few numbers: row ``i`` holds ``weights[starts[i]:starts[i + 1]]`` at the columns of the same place.
+    """A sparse matrix: row ``i`` has ``weights[starts[i]:starts[i + 1]]`` in ``columns[starts[i]:starts[i + 1]]``.
 
-    What is needed of ``scipy.sparse.csr_array``: SciPy itself would add 143 MB to every installation.
+    It replaces ``scipy.sparse.csr_array``, because SciPy would add 143 MB to every installation.
 
     Attributes:
         starts: [rows + 1] int64. columns: [M] int64, ascending within a row. weights: [M] float32, not negative.
@@ -56,7 +55,7 @@ class SparseRows:
     def from_pairs(
         cls, rows: Indices, columns: Indices, weights: NDArray[np.floating], shape: tuple[int, int]
     ) -> SparseRows:
-        """From one entry per (row, column), in any order; entries of weight 0 are left out."""
+        """Build it from one entry per (row, column), in any order. Entries of weight 0 are left out."""
         kept = np.flatnonzero(weights)
         kept = kept[np.lexsort((columns[kept], rows[kept]))]
         starts = np.concatenate([[0], np.bincount(rows[kept], minlength=shape[0]).cumsum()])
@@ -75,7 +74,7 @@ class SparseRows:
         return SparseRows.from_pairs(self.columns, rows, self.weights, (self.width, len(self)))
 
     def entries(self, rows: Indices) -> tuple[Indices, Indices]:
-        """Positions of all entries of several rows, one after the other, and how many each row has."""
+        """Positions of all entries of several rows, one row after the other, and the number of entries of each row."""
         counts = self.starts[rows + 1] - self.starts[rows]
         ends = counts.cumsum()
         shift = self.starts[rows] - (ends - counts)
@@ -88,10 +87,10 @@ def nearest_neighbours(distances: Tensor, *, first: int, count: int) -> Tensor:
 
     Args:
         distances: [n, N] from images ``first``, ``first + 1``, ... to all; infinity allowed.
-        count: how many others.
+        count: number of other images.
 
     Returns:
-        [n, 1 + min(count, N)] int64, nearest first; -1 where no other is at a finite distance.
+        [n, 1 + min(count, N)] int64, nearest first; -1 if no other image is at a finite distance.
 
     Raises:
         ShapeError: ``count`` is below 1, or the images lie outside the N.
@@ -110,8 +109,8 @@ def nearest_neighbours(distances: Tensor, *, first: int, count: int) -> Tensor:
 def reciprocal_pairs(neighbours: Indices) -> tuple[Indices, Indices]:
     """Each image's expanded reciprocal neighbours R* (Eqs. 3 and 5), as pairs.
 
-    R(p, k) are the neighbours that have p among theirs. R*(p, k) adds R(q, k/2) of each q in it, if at least two
-    thirds of those are in R(p, k) already.
+    R(p, k) are the neighbours of p that have p among their own neighbours. R*(p, k) adds R(q, k/2) for each q in
+    R(p, k), if at least two thirds of R(q, k/2) are in R(p, k) already.
 
     Args:
         neighbours: [N, 1 + k], as :func:`nearest_neighbours` gives them.
@@ -142,8 +141,8 @@ def encode_neighbourhoods(
 
     Args:
         neighbours: [N, 1 + k], as :func:`nearest_neighbours` gives them.
-        pairs: ``(rows, columns)`` of R*, each [M]. distances: [M] of the pairs, already on a scale for e^-d.
-        k2: how many images are averaged, the image itself included; 1 averages none.
+        pairs: ``(rows, columns)`` of R*, each [M]. distances: [M] of the pairs, already scaled for e^-d.
+        k2: number of averaged images, the image itself included; 1 = no averaging.
 
     Returns:
         N rows of width N.
@@ -194,7 +193,7 @@ def _reciprocal(neighbours: Indices) -> Indices:
     kept = np.empty_like(neighbours)
     for some in _chunks(len(neighbours), 9 * neighbours.shape[1] ** 2):
         own = neighbours[some]
-        # -1 reads the last image's list; it is no neighbour whatever that list holds.
+        # -1 reads the last image's list, but it is no neighbour in any case.
         mutual = (neighbours[own] == own[:, :1, None]).any(axis=2) & (own >= 0)
         kept[some] = np.where(mutual, own, -1)
     return kept

@@ -1,12 +1,12 @@
 """Visibility-weighted part-to-part distance (paper §3.4, Eq. 9).
 
-How exact it is. The Euclidean distances come from a matrix product, |a|² + |b|² - 2ab; near-duplicates, where that
-loses too many digits, are computed again from the difference (``functional/_blocks.py``). What remains is a
-relative error below 1e-4 in float32 (measured: 3e-5) at any distance, and exactly 0 for identical vectors (below 1e-6
-with ``normalize``, where two copies may be rounded apart). Half precision is computed in float32; but vectors stored in
-it that differ by less than its 11 (float16) or 8 (bfloat16) bits are one vector, at distance 0.
+Accuracy. The Euclidean distances come from a matrix product, |a|² + |b|² - 2ab. For near-duplicates this loses too many
+digits, so they are computed again from the difference (``functional/_blocks.py``). The relative error is below 1e-4 in
+float32 (measured: 3e-5) at any distance. Identical vectors have the distance 0; with ``normalize`` it is below 1e-6,
+because two copies may be rounded differently. Half precision is computed in float32. But two vectors that differ by
+less than the 11 bits of float16 or the 8 bits of bfloat16 are stored as one vector, so their distance is 0.
 
-None of these functions is differentiable; training has its own distance, whose gradient at 0 is finite.
+None of these functions is differentiable. Training has its own distance, whose gradient at 0 is finite.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MEMORY_BUDGET = 256 * 2**20
-"""Bytes that a computation may use beside its input and its result, unless told otherwise."""
+"""Default working memory in bytes, in addition to the input and the result."""
 
 
 @guided
@@ -43,7 +43,7 @@ def part_distances(
 ) -> Tensor:
     """Distance of every query to every gallery image: the visibility-weighted mean over the slots (Eq. 9).
 
-    Computed block by block; a tensor of [Q, G, S, D] or [Q, G, S] never exists. Not differentiable.
+    It is computed block by block, so a tensor of [Q, G, S, D] or [Q, G, S] never exists. It is not differentiable.
 
     Args:
         query: [Q, S, D]. gallery: [G, S, D], of the same slots.
@@ -52,17 +52,17 @@ def part_distances(
         visibility: the weight of a slot, one of :data:`~partreid.functional.visibility.VISIBILITY_RULES`: "product"
             v_q·v_g (Eq. 9), "geometric" sqrt(v_q·v_g) (what the published code does with continuous visibilities),
             "ignore" 1.
-        weights: how much a slot counts beside that, by its name, in 0.0001..10000; 1 where it is not named. Only their
-            ratios matter. None = as the embeddings' model was made for (``PartEmbeddings.compare_weights``).
-        memory_budget: bytes of extra memory, beside the result.
+        weights: further weights by slot name, in 0.0001..10000; a slot that is not named has 1. Only their ratios
+            matter. None = as the embeddings' model was made for (``PartEmbeddings.compare_weights``).
+        memory_budget: bytes of working memory, in addition to the result.
 
     Returns:
-        [Q, G] Euclidean (not squared) distances; infinity where no slot is visible in both. Under "ignore" nothing
-        is infinite.
+        [Q, G] Euclidean (not squared) distances; infinity if no slot is visible in both. Under "ignore" no distance is
+        infinite.
 
     Raises:
         ShapeError: slots, widths or devices differ, a value is NaN or infinite, a visibility lies outside [0, 1], a
-            vector is too long to be squared, a weight is of no such slot or out of range.
+            vector is too long to be squared, a weight is for an unknown slot or out of range.
         ConfigError: there is no such visibility rule.
 
     Example:
@@ -88,9 +88,10 @@ def distance_rows(
     weights: Mapping[str, float] | None = None,
     memory_budget: int = MEMORY_BUDGET,
 ) -> DistanceRows:
-    """The distances of :func:`part_distances` for those who want them some queries at a time.
+    """The distances of :func:`part_distances`, some queries at a time.
 
-    Checks both sides and works out once what all blocks need. Arguments and errors as in :func:`part_distances`.
+    It checks both sides once, and computes once the numbers that all blocks need. Arguments and errors are those of
+    :func:`part_distances`.
 
     Example:
         >>> e = PartEmbeddings(torch.tensor([[[0.0]], [[1.0]], [[3.0]]]), torch.ones(3, 1), ("foreground",))
@@ -116,7 +117,7 @@ def distance_rows(
 def slot_distances(query: PartEmbeddings, gallery: PartEmbeddings, *, normalize: bool | None = None) -> Tensor:
     """Distance of every query to every gallery image in each slot alone, whatever the visibility.
 
-    The result is S times as large as :func:`part_distances`': meant for a few images, not for a whole gallery.
+    The result is S times as large as that of :func:`part_distances`, so it is for a few images, not a whole gallery.
 
     Args:
         query: [Q, S, D]. gallery: [G, S, D], of the same slots.
@@ -151,7 +152,7 @@ def pairwise_slot_distances(
     visibility: str = "product",
     memory_budget: int = MEMORY_BUDGET,
 ) -> Tensor:
-    """Distance per slot of each query to the gallery images chosen for it: what a ranking is explained with.
+    """Distance per slot of each query to the gallery images chosen for it. It explains a ranking.
 
     Args:
         query: [Q, S, D]. gallery: [G, S, D], of the same slots.
@@ -159,8 +160,8 @@ def pairwise_slot_distances(
         normalize, visibility, memory_budget: as in :func:`part_distances`.
 
     Returns:
-        [Q, k, S] Euclidean distances, NaN where the slot is not compared, as it weighs nothing: not visible in both.
-        Under "ignore" every slot is compared.
+        [Q, k, S] Euclidean distances; NaN if the slot is not compared, because it is not visible in both. Under
+        "ignore" every slot is compared.
 
     Raises:
         ShapeError: as :func:`part_distances`, or the indices are not [Q, k] integers within the gallery.
@@ -211,7 +212,7 @@ def paired_distances(
         normalize, visibility, weights: as in :func:`part_distances`.
 
     Returns:
-        [N]; infinity where no slot is visible in both.
+        [N]; infinity if no slot is visible in both.
 
     Raises:
         ShapeError: as :func:`part_distances`, or the numbers of images differ.
@@ -230,7 +231,7 @@ def paired_distances(
     shared = asked * slot_weights(b.visibility, visibility)
     total = shared.sum(dim=1)
     slots = torch.linalg.vector_norm(a.vectors - b.vectors, dim=2)
-    if not torch.isfinite(slots).all():  # then only: to look at all vectors takes as long as their distances
+    if not torch.isfinite(slots).all():  # only then, because the check takes as long as the distances
         _check_finite(first, first)
         _check_finite(second, second)
     distances: Tensor = slots * shared
@@ -238,7 +239,7 @@ def paired_distances(
 
 
 def comparable_slots(query: PartEmbeddings, gallery: PartEmbeddings, *, visibility: str = "product") -> Tensor:
-    """How many slots each pair compares: those of a weight above 0 in both, however small.
+    """The number of slots that each pair compares: those with a weight above 0 in both images, however small.
 
     Args:
         query: [Q, S, D]. gallery: [G, S, D], of the same slots.
@@ -268,7 +269,7 @@ def _checked(
     visibility: str,
     memory_budget: int = MEMORY_BUDGET,
 ) -> tuple[torch.dtype, bool]:
-    """The precision to compute in, and whether to normalise, once both sides are checked."""
+    """Check both sides. Returns the precision for computing, and whether to normalise."""
     check_comparable(query, gallery)
     VISIBILITY_RULES.check(visibility)
     require_whole("memory_budget (bytes)", memory_budget, least=1)
@@ -290,7 +291,7 @@ def _checked(
 
 
 def _check_finite(embeddings: PartEmbeddings, whole: PartEmbeddings) -> None:
-    """Whether some embeddings hold no NaN; the message names the image by its place in the whole."""
-    # The extremes tell whether all numbers are finite without a mask as large as the vectors.
+    """Check that some embeddings contain no NaN. The message names the image by its position among all."""
+    # The minimum and the maximum tell whether all numbers are finite, without a mask as large as the vectors.
     if not torch.isfinite(torch.stack([embeddings.vectors.amin(dim=2), embeddings.vectors.amax(dim=2)])).all():
         whole.validate()

@@ -13,14 +13,14 @@ from partreid.functional._checks import is_whole, require_float, require_fractio
 from partreid.functional.mining import batch_hard, pairwise_distances
 
 IGNORED_LABEL = -100
-"""Class of a pixel without a label: it takes no part in the part attention loss."""
+"""Class of a pixel without a label. The part attention loss ignores it."""
 
 
 def part_attention_loss(part_logits: Tensor, labels: Tensor, *, smoothing: float = 0.1) -> Tensor:
     """Eq. 2: pixel cross-entropy with label smoothing, averaged over pixels and images.
 
-    Departures from the text: its "N is the batch size" is a slip, N is the number of classes K+1; and the
-    mean is taken where Eq. 2 writes a sum.
+    There are two departures from the text. Its "N is the batch size" is a mistake: N is the number of classes K+1. And
+    the mean is taken where Eq. 2 writes a sum.
 
     Args:
         part_logits: [B, K+1, H, W] before the softmax of Eq. 1.
@@ -46,7 +46,7 @@ def part_attention_loss(part_logits: Tensor, labels: Tensor, *, smoothing: float
     classes = part_logits.shape[1]
     labels = labels.long()
     counted = labels != IGNORED_LABEL
-    # Checked on CPU only: on a GPU the check would wait for the device at every step, and CUDA itself refuses.
+    # Checked on a CPU only: on a GPU the check would wait for the device at every step, and CUDA itself refuses.
     if labels.device.type == "cpu" and (wrong := counted & ((labels < 0) | (labels >= classes))).any():
         raise LabelError(
             f"Labels must lie in 0..{classes - 1} for K = {classes - 1} parts, got {int(labels[wrong][0])}: "
@@ -61,7 +61,7 @@ def identity_loss(logits: Tensor, pid_index: Tensor, *, smoothing: float = 0.1) 
     """Cross-entropy with label smoothing over the training identities (Eq. 6, L_CE).
 
     Args:
-        logits: [B, identities], or [B, K, identities] for parts: then the mean over all B·K.
+        logits: [B, identities], or [B, K, identities] for parts, where the loss is the mean over all B·K.
         pid_index: [B] training classes.
         smoothing: ε.
 
@@ -94,17 +94,17 @@ def part_averaged_triplet(
 ) -> TripletLoss:
     """Eq. 7-8: batch-hard triplet on the mean of the K part distances.
 
-    Also the ordinary triplet of a holistic vector, given as [B, 1, D]. Distances are between raw vectors.
-    An anchor without a positive or a negative is left out; a batch without any triplet gives 0.
+    For a holistic vector, given as [B, 1, D], it is the ordinary triplet loss. Distances are between raw vectors. An
+    anchor without a positive or a negative is left out. A batch without any triplet gives 0.
 
     Args:
         vectors: [B, K, D]. pids: [B] whole numbers of at least 0. margin: α.
-        visibility: [B, K] in [0, 1]: the mean is weighted as in Eq. 9, and pairs without a common part are passed
-            over. None counts all parts, as the paper does.
+        visibility: [B, K] in [0, 1]. The mean is weighted as in Eq. 9, and pairs without a common part are ignored.
+            None counts all parts, as the paper does.
 
     Raises:
         ShapeError: the shapes do not fit, the vectors are no floating-point numbers, an identity is below 0, a
-            visibility outside [0, 1], or α negative (values of tensors are looked at on a CPU only).
+            visibility outside [0, 1], or α negative (values of tensors are checked on a CPU only).
 
     Example:
         >>> x = torch.zeros(4, 5, 8, requires_grad=True)
@@ -138,7 +138,7 @@ def per_part_triplet(vectors: Tensor, pids: Tensor, *, margin: float = 0.3) -> T
 def _hinge(distances: Tensor, pids: Tensor, margin: float, comparable: Tensor | None = None) -> TripletLoss:
     require_number("margin", margin)
     hard = batch_hard(distances, pids, comparable=comparable)
-    # Infinities of anchors that do not count must not reach the sum. Indexing by the mask would wait for a GPU.
+    # Infinities of ignored anchors must not reach the sum. Indexing by the mask would wait for a GPU.
     violation = (hard.positive - hard.negative + margin).where(hard.valid, 0.0).relu()
     anchors = hard.valid.expand_as(violation).sum().clamp(min=1)
     return TripletLoss(violation.sum() / anchors, (violation.detach() > 0).sum() / anchors)

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class SlotSums:
-    """What the mean needs of the embeddings merged so far; sums of two sets of them add up to the sums of both.
+    """The sums from which the mean of several embeddings is computed. The sums of two sets add up to those of both.
 
-    Per slot f = Σ_n v_n·f_n / Σ_n v_n: Eq. 3 with images n in the place of pixels and visibility in that of
-    attention. A slot that is seen in none keeps the plain mean, for whoever compares without visibility. Sums are in
-    double precision (single on MPS, which has no other), so that the order of adding does not matter.
+    Per slot f = Σ_n v_n·f_n / Σ_n v_n. This is Eq. 3 with images n instead of pixels, and visibility instead of
+    attention. A slot that is seen in no image keeps the plain mean, for comparison without visibility. Sums are in
+    double precision (on MPS in single, because it has no other), so that the order of adding does not matter.
 
     Attributes:
         weighted: [..., S, D] Σ v_n·f_n. plain: [..., S, D] Σ f_n. weight: [..., S] Σ v_n.
@@ -64,11 +64,11 @@ class SlotSums:
         )
 
     def decayed(self, factor: Tensor) -> SlotSums:
-        """The sums in which what was added so far counts ``factor`` [..., S] times as much as what is added later."""
+        """The sums in which former embeddings count ``factor`` [..., S] times as much as later ones."""
         return replace(self, weighted=self.weighted * factor[..., None], weight=self.weight * factor)
 
     def kept(self, slots: Tensor) -> SlotSums:
-        """Without the slots that are 0 in [..., S]: as if they had never been seen."""
+        """The sums without the slots that are 0 in [..., S], as if they had never been seen."""
         return replace(self.decayed(slots), visibility=self.visibility * slots)
 
     @classmethod
@@ -84,10 +84,10 @@ class SlotSums:
         )
 
     def mean(self, like: PartEmbeddings) -> PartEmbeddings:
-        """The merged embeddings [B, S, D] where the sums are of [N, B, S, D]; a slot's visibility is the largest.
+        """The merged embeddings [B, S, D], from sums over [N, B, S, D]. A slot's visibility is the largest one.
 
         Args:
-            like: has the slots, types and model of the result.
+            like: embeddings with the slots, types and model of the result.
         """
         weight = self.weight[..., None]
         vectors = torch.where(weight > 0, self.weighted / weight, self.plain / self.count)

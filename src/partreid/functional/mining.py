@@ -10,8 +10,8 @@ from torch import Tensor
 from partreid.errors import ShapeError
 from partreid.functional._checks import require_float, require_identities
 
-# Below this squared distance (relative to the vectors' own squared lengths) a float32 difference of
-# products is rounding noise; the distance counts as 0 and passes no gradient.
+# Below this squared distance (relative to the vectors' own squared lengths), a float32 difference of products is only
+# rounding noise. The distance then counts as 0 and passes no gradient.
 _RELATIVE_NOISE = 1e-7
 
 
@@ -22,11 +22,11 @@ def pairwise_distances(vectors: Tensor) -> Tensor:
         vectors: [B, K, D].
 
     Returns:
-        [K, B, B]. The distance of coinciding vectors is 0 with gradient 0 (the square root has none there). That of
-        a vector that is not finite is NaN or infinite.
+        [K, B, B]. The distance of equal vectors is 0 with gradient 0, because the square root has no gradient there.
+        The distance of a vector that is not finite is NaN or infinite.
 
     Raises:
-        ShapeError: not such vectors.
+        ShapeError: the vectors have another shape or type.
 
     Example:
         >>> pairwise_distances(torch.tensor([[[0.0, 0.0]], [[3.0, 4.0]]]))[0]
@@ -41,7 +41,7 @@ def pairwise_distances(vectors: Tensor) -> Tensor:
         squares = slots.square().sum(dim=2)
         lengths = squares.unsqueeze(2) + squares.unsqueeze(1)
         squared = lengths - 2 * torch.bmm(slots, slots.transpose(1, 2))
-        apart = ~((squared <= _RELATIVE_NOISE * lengths) & (lengths < torch.inf))  # NaN and infinity are no 0
+        apart = ~((squared <= _RELATIVE_NOISE * lengths) & (lengths < torch.inf))  # NaN and infinity do not count as 0
         return torch.where(apart, squared, 1.0).sqrt() * apart
 
 
@@ -59,14 +59,14 @@ def batch_hard(distances: Tensor, pids: Tensor, *, comparable: Tensor | None = N
     Args:
         distances: [..., B, B].
         pids: [B] identities, whole numbers of at least 0.
-        comparable: [B, B] bool, False for pairs that are passed over; None takes all.
+        comparable: [B, B] bool, False for pairs to ignore; None = use all.
 
     Returns:
         Hard distances [..., B]. ``valid`` is False for an anchor without a positive (other than itself) or
         without a negative; its distances are meaningless and must be left out.
 
     Raises:
-        ShapeError: the shapes or types do not fit, or an identity is below 0 (looked at on a CPU only).
+        ShapeError: the shapes or types do not fit, or an identity is below 0 (checked on a CPU only).
 
     Example:
         >>> d = torch.tensor([[0., 1., 2.], [1., 0., 3.], [2., 3., 0.]])

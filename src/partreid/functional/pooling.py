@@ -24,7 +24,7 @@ def foreground_map(attention: Tensor) -> Tensor:
         [B, 1, H, W].
 
     Raises:
-        ShapeError: the attention is no such tensor, or has no part.
+        ShapeError: the attention has another shape or type, or has no part.
 
     Example:
         >>> foreground_map(torch.rand(2, 6, 16, 8)).shape
@@ -84,7 +84,7 @@ def weighted_sum_pool(features: Tensor, weights: Tensor) -> Tensor:
 def stripe_maps(stripes: int, size: tuple[int, int]) -> Tensor:
     """Horizontal stripes of equal height (PCB, Sun et al. 2018) for a map of any height.
 
-    A row that two stripes share counts in each by the fraction of it that lies there.
+    A row that two stripes share counts in each stripe with the fraction that lies in it.
 
     Args:
         stripes: their number, at most H. size: (H, W).
@@ -93,7 +93,7 @@ def stripe_maps(stripes: int, size: tuple[int, int]) -> Tensor:
         float32 [1, stripes, H, W].
 
     Raises:
-        ShapeError: more stripes than rows, or no size.
+        ShapeError: there are more stripes than rows, or ``size`` is not a size.
 
     Example:
         >>> stripe_maps(2, (3, 1))[0, :, :, 0]

@@ -1,7 +1,7 @@
 """CMC, mAP and mINP of a ranking, with re-identification's rule for junk (single query, no re-ranking).
 
-For each query the gallery is sorted by distance (stable: equal distances keep the gallery's order); gallery images
-of the same person *and* camera are junk and dropped, and so is every image of person -1, on either side; a query left
+For each query the gallery is sorted by distance. The sort is stable: equal distances keep the gallery's order. Gallery
+images of the same person *and* camera are junk and dropped. So is every image of person -1, on either side. A query
 without a positive is skipped and not counted.
 CMC-k = a positive among the first k; AP = mean over the positives of the precision at them, without interpolation;
 INP = positives / rank of the last positive. An infinite distance ranks last, but still has a rank.
@@ -36,7 +36,7 @@ MAX_RANK = 1_000_000
 
 @dataclass(frozen=True, eq=False, repr=False)
 class QueryScores(Guided):
-    """What each query of a block contributes to the scores.
+    """The contribution of each query of a block to the scores.
 
     Attributes:
         average_precision, inverse_negative_penalty: [Q] float64, NaN for a query that is not counted.
@@ -58,7 +58,7 @@ class QueryScores(Guided):
         )
 
     def spread(self, asked: np.ndarray) -> QueryScores:
-        """The scores of the queries in a mask [N] among all N, of which the others are not counted."""
+        """Scores of N queries, in which only the queries in the mask [N] are counted."""
         penalties = np.full((2, len(asked)), np.nan)
         first_match = np.zeros(len(asked), np.int64)
         penalties[0, asked], penalties[1, asked] = self.average_precision, self.inverse_negative_penalty
@@ -81,17 +81,17 @@ def evaluate_ranking(
     Args:
         distances: [Q, G], smaller = more alike (a similarity must be negated); infinity allowed.
         query_pids: [Q]. gallery_pids: [G] person ids, whole numbers or text of any type; -1 is junk.
-        query_camids: [Q]. gallery_camids: [G] cameras, or both None: then nothing is dropped, and the result's
-            protocol says so.
+        query_camids: [Q]. gallery_camids: [G] cameras. If both are None, nothing is dropped, and the result's protocol
+            says so.
         max_rank: length of the CMC curve; beyond the gallery's size it stays at its last value.
 
     Returns:
         The scores, each in [0, 1].
 
     Raises:
-        ShapeError: sizes do not fit; a distance is NaN or -infinity; distances in half precision make ties between
-            right and wrong images; an id is unknown, or cameras are known for some images only; numbers and text
-            are mixed (:mod:`partreid.types.ids`).
+        ShapeError: sizes do not fit; a distance is NaN or -infinity; half precision makes ties between right and wrong
+            images; an id is unknown, or only some images have cameras; numbers and text are mixed
+            (:mod:`partreid.types.ids`).
         DataError: no query has a positive.
 
     Example:
@@ -138,7 +138,7 @@ def rank_block(
 
 
 class _Block(NamedTuple):
-    """Some queries against what counts of the gallery, checked: what :func:`score_rows` takes."""
+    """The checked input of :func:`score_rows`: some queries, and the gallery images that count."""
 
     distances: Tensor
     query_pids: np.ndarray
@@ -155,7 +155,7 @@ class _Block(NamedTuple):
         query_camids: Ids | None,
         gallery_camids: Ids | None,
     ) -> _Block:
-        """Without the junk of the gallery. A query that is junk finds no positive in the rest."""
+        """The same without the gallery's junk. A query that is junk finds no positive in the rest."""
         matrix = _distances(distances)
         sizes = (matrix.shape[0], matrix.shape[1])
         asked, stored = match_persons(query_pids, gallery_pids, sizes=sizes)
@@ -177,12 +177,12 @@ def score_rows(
     query_views: np.ndarray | None,
     gallery_views: np.ndarray | None,
 ) -> QueryScores:
-    """:func:`rank_block` of distances that are known to hold no NaN, ids as numbers, and a gallery without junk."""
+    """:func:`rank_block` for distances without NaN, ids as numbers, and a gallery without junk."""
     row, column, junk = _same_person(query_pids, gallery_pids, query_views, gallery_views)
     found = distances[torch.from_numpy(row).to(distances.device), torch.from_numpy(column).to(distances.device)]
     if found.dtype in _HALF:
         found = found.float()  # NumPy lacks bfloat16
-    # A person's images by query, then in the order of the ranking. They are few: NumPy, the same on every device.
+    # Positives by query, then in the order of the ranking. They are few, so NumPy handles them for every device.
     order = np.lexsort((column, found.cpu().numpy(), row))
     row, column, junk = row[order], column[order], junk[order]
     junk_before = junk.cumsum()
@@ -240,7 +240,7 @@ def summarize_scores(
 def _same_person(
     q_pids: np.ndarray, g_pids: np.ndarray, q_cams: np.ndarray | None, g_cams: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Query, gallery image, and whether it is junk, of each pair that shows one person, by query."""
+    """For each pair that shows one person, in the order of queries: query, gallery image, and whether it is junk."""
     order = np.argsort(g_pids, kind="stable")
     ordered = g_pids[order]
     first = np.searchsorted(ordered, q_pids)
@@ -253,7 +253,7 @@ def _same_person(
 
 
 def _score_positives(row: np.ndarray, rank: np.ndarray, num_queries: int) -> QueryScores:
-    """AP, INP and first match from the positives' query ``row`` and ``rank``, both ascending."""
+    """AP, INP and first match, from each positive's query (``row``) and ``rank``, both ascending."""
     positives = np.bincount(row, minlength=num_queries)
     start = positives.cumsum() - positives  # where each query's positives begin in ``rank``
     hits = np.arange(1, len(row) + 1) - start[row]  # the n-th positive of its query
@@ -282,7 +282,7 @@ def _distances(distances: object) -> Tensor:
         raise ShapeError(f"distances must be a plain tensor (to_dense()), got {matrix.layout} on {matrix.device}.")
     if matrix.is_complex() or matrix.dtype == torch.bool:
         raise ShapeError(f"distances must be numbers that can be ordered, got {matrix.dtype}.")
-    # The sum is quickly had, and NaN or -infinity if any distance is; but inf - inf is NaN too.
+    # The sum is a quick check: it is NaN or -infinity if any distance is. But inf - inf is NaN too.
     total = matrix.sum() if matrix.is_floating_point() else matrix.new_zeros(())
     if torch.isnan(total) or total == -torch.inf:
         wrong = torch.isnan(matrix) | (matrix == -torch.inf)
@@ -297,7 +297,8 @@ def _distances(distances: object) -> Tensor:
 
 
 def _refuse_ties(block: _Block) -> None:
-    """Half precision takes unlike distances for equal ones, and the gallery's order would then decide."""
+    """Refuse ties in half precision. It rounds different distances to equal ones, and the gallery's order would then
+    decide."""
     row, column, junk = _same_person(*block[1:])
     for query in np.unique(row[~junk]):
         own = column[row == query]

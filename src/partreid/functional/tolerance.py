@@ -1,7 +1,7 @@
-"""What a sample promises of its population, exactly and for every distribution: order statistics (Wilks 1941).
+"""Guarantees about a population from a sample, exact and for every distribution: order statistics (Wilks 1941).
 
-Of n independent draws, let t be the r-th largest. The chance that more than a share p of the population lies above t
-is that of at most r - 1 among n, each with probability p: the binomial of Clopper and Pearson (1934).
+Let t be the r-th largest of n independent draws. More than a share p of the population lies above t with the same
+probability as at most r - 1 successes in n trials with probability p: the binomial of Clopper and Pearson (1934).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def require_share(name: str, value: object) -> float:
     """A share strictly between 0 and 1, as a plain number.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: the value is not such a share.
 
     Example:
         >>> require_share("max_false", 0.01)
@@ -36,7 +36,7 @@ def tolerance_rank(count: int, share: float, *, confidence: float) -> int:
         count: independent draws. share: of the population. confidence: that the promise holds.
 
     Returns:
-        r from 1; 0 where even above the largest draw more may lie: see :func:`draws_needed`.
+        r from 1 on; 0 if even above the largest draw a larger share may lie: see :func:`draws_needed`.
 
     Raises:
         ConfigError: a share is not between 0 and 1. ShapeError: ``count`` is no whole number.
@@ -57,10 +57,10 @@ def tolerance_rank(count: int, share: float, *, confidence: float) -> int:
 
 
 def share_above(count: int, rank: int, *, confidence: float) -> float:
-    """The share of the population that at most lies above the ``rank``-th largest of ``count`` independent draws.
+    """An upper bound on the share of the population above the ``rank``-th largest of ``count`` independent draws.
 
     Raises:
-        ConfigError: ``confidence`` is not between 0 and 1. ShapeError: a number is none, or there is no such rank.
+        ConfigError: ``confidence`` is not between 0 and 1. ShapeError: a number is invalid, or there is no such rank.
 
     Example:
         >>> round(share_above(50, 1, confidence=0.95), 4), round(share_above(299, 1, confidence=0.95), 4)
@@ -78,7 +78,7 @@ def share_above(count: int, rank: int, *, confidence: float) -> float:
 
 
 def draws_needed(share: float, *, confidence: float) -> int:
-    """How many independent draws promise that at most ``share`` of the population lies above the largest.
+    """The number of independent draws that guarantees that at most ``share`` of the population lies above the largest.
 
     Raises:
         ConfigError: a share is not between 0 and 1.
@@ -92,11 +92,12 @@ def draws_needed(share: float, *, confidence: float) -> int:
 
 
 def share_below(count: int, found: int, *, confidence: float) -> float:
-    """The share of the population that at least has what ``found`` of ``count`` independent draws have, above any
-    threshold that was chosen on the same draws (Dvoretzky, Kiefer and Wolfowitz 1956; constant of Massart 1990).
+    """A lower bound on the share of the population above a threshold, if ``found`` of ``count`` independent draws are
+    above it. It holds even if the threshold was chosen on the same draws (Dvoretzky, Kiefer and Wolfowitz 1956;
+    constant of Massart 1990).
 
     Raises:
-        ConfigError: ``confidence`` is not in 0.5..1. ShapeError: a number is none, or more were found than drawn.
+        ConfigError: ``confidence`` is not in 0.5..1. ShapeError: a number is invalid, or more were found than drawn.
 
     Example:
         >>> round(share_below(300, 240, confidence=0.975), 3)
@@ -110,7 +111,7 @@ def share_below(count: int, found: int, *, confidence: float) -> float:
 
 
 def _chance(count: int, found: int, share: float) -> float:
-    """Of exactly ``found`` among ``count``, each with probability ``share``."""
+    """The probability of exactly ``found`` among ``count``, each with probability ``share``."""
     if not 0 < share < 1:
         return float(found == (0 if share <= 0 else count))
     ways = math.lgamma(count + 1) - math.lgamma(found + 1) - math.lgamma(count - found + 1)

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 def energy_test(first: Tensor, second: Tensor, *, permutations: int = 999, seed: int = 0) -> float:
-    """The p-value of the energy distance 2·E|X - Y| - E|X - X'| - E|Y - Y'|, by permuting who belongs to which sample.
+    """The p-value of the energy distance 2·E|X - Y| - E|X - X'| - E|Y - Y'|. Vectors are permuted between the samples.
 
     Args:
-        first, second: [N, D] and [M, D] independent vectors. permutations: how many; the least p-value is one over
-            one more. seed: of the permutations.
+        first, second: [N, D] and [M, D] independent vectors. permutations: their number n; the smallest possible
+            p-value is 1 / (n + 1). seed: of the permutations.
 
     Returns:
-        A probability above 0: small where two samples of one distribution are rarely so far apart.
+        A probability above 0. It is small if two samples of one distribution are rarely so far apart.
 
     Raises:
         ShapeError: the tensors are not [N, D] and [M, D] with at least two rows and finite numbers each, or an option

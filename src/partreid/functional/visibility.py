@@ -1,4 +1,4 @@
-"""Which parts an image shows, read off its attention maps (Eq. 4); and what that weighs in a comparison (Eq. 9)."""
+"""The visibility of parts, computed from attention maps (Eq. 4), and its weight in a comparison (Eq. 9)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DEFAULT_THRESHOLD = 0.4
 """λ_v of Eq. 4."""
 
 VisibilityRule: TypeAlias = "Callable[[Tensor], Tensor]"
-"""f of :func:`slot_weights`: visibilities [N, S] → weights [N, S] in [0, 1], each from its own slot's visibility."""
+"""f of :func:`slot_weights`: visibilities [N, S] → weights [N, S] in [0, 1]. A weight only depends on its own slot."""
 
 VISIBILITY_RULES: Registry[VisibilityRule] = Registry(
     "visibility rule",
@@ -30,8 +30,8 @@ VISIBILITY_RULES: Registry[VisibilityRule] = Registry(
         "ignore": lambda visibility: torch.ones_like(visibility),
     },
 )
-"""How visibility weighs a slot, by name: "product" v_q·v_g (Eq. 9), "geometric" sqrt(v_q·v_g) (the published code with
-continuous visibilities), "ignore" 1, and those of your own (docs/extending.md)."""
+"""Rules by name for the weight of a slot: "product" v_q·v_g (Eq. 9), "geometric" sqrt(v_q·v_g) (the published code with
+continuous visibilities), "ignore" 1, and your own rules (docs/extending.md)."""
 
 
 def threshold_visibility(attention: Tensor, *, threshold: float = DEFAULT_THRESHOLD) -> Tensor:
@@ -45,7 +45,7 @@ def threshold_visibility(attention: Tensor, *, threshold: float = DEFAULT_THRESH
         [B, K], 0 or 1, in the attention's floating type.
 
     Raises:
-        ShapeError: the attention is no such tensor, or λ_v lies outside [0, 1].
+        ShapeError: the attention has another shape or type, or λ_v lies outside [0, 1].
 
     Example:
         >>> threshold_visibility(torch.tensor([0.1, 0.7, 0.2]).view(1, 3, 1, 1))
@@ -77,7 +77,7 @@ def continuous_visibility(attention: Tensor) -> Tensor:
 def slot_weights(visibility: Tensor, rule: str) -> Tensor:
     """f(v) of a visibility rule: a slot weighs f(v_q)·f(v_g) in Eq. 9.
 
-    A product of one factor for each side, because then the weights of all pairs are one matrix product.
+    The weight is a product of one factor for each side, because then one matrix product gives the weights of all pairs.
 
     Args:
         visibility: [N, S] in [0, 1]. rule: one of :data:`VISIBILITY_RULES`.
@@ -110,10 +110,10 @@ def slot_weights(visibility: Tensor, rule: str) -> Tensor:
 
 
 def query_weights(visibility: Tensor, rule: str, slots: Sequence[str], weights: Mapping[str, float]) -> Tensor:
-    """What a query brings to the weight of each slot: w·f(v), w the slot's own weight divided by the largest one.
+    """The query's factor of each slot's weight: w·f(v), where w is the slot's own weight divided by the largest one.
 
-    Weights of slots enter a comparison here alone. A slot then weighs w·f(v_q)·f(v_g): the query's side holds w, and
-    the gallery's is what it is without weights.
+    Weights of slots enter a comparison only here. A slot then weighs w·f(v_q)·f(v_g). The query's factor includes w,
+    and the gallery's factor is the same as without weights.
 
     Args:
         visibility, rule: as in :func:`slot_weights`. slots: S names. weights: by name; 1 where a slot is not named.
@@ -122,7 +122,7 @@ def query_weights(visibility: Tensor, rule: str, slots: Sequence[str], weights: 
         [N, S] in [0, 1], in the visibility's floating type.
 
     Raises:
-        ShapeError: a weight is of no such slot, or no number in 0.0001..10000; else as :func:`slot_weights`.
+        ShapeError: a weight is for an unknown slot, or not in 0.0001..10000; or as :func:`slot_weights`.
 
     Example:
         >>> query_weights(torch.tensor([[0.5, 1.0]]), "product", ("global", "head"), {"global": 4})
@@ -134,8 +134,8 @@ def query_weights(visibility: Tensor, rule: str, slots: Sequence[str], weights: 
 
 
 def weighs_unseen(rule: str, slots: int) -> bool:
-    """Whether a visibility rule compares slots of visibility 0, of so many; "ignore" does. Errors as in
-    :func:`slot_weights`.
+    """Whether a visibility rule compares slots of visibility 0 (for this number of slots), as "ignore" does. Errors as
+    in :func:`slot_weights`.
 
     Example:
         >>> weighs_unseen("product", 9), weighs_unseen("ignore", 9)

@@ -1,4 +1,4 @@
-"""From an OpenPose-type network's maps to persons: peaks of the heat maps, joined along the affinity fields.
+"""Persons from an OpenPose-type network's maps: peaks of the heat maps are joined along the affinity fields.
 
 Greedy bipartite matching per limb, as in Cao et al., "Realtime Multi-Person 2D Pose Estimation using Part Affinity
 Fields", CVPR 2017, §2.3-2.4. All coordinates here are map cells, (x, y), cell centres at integers.
@@ -28,12 +28,13 @@ OPENPOSE_LIMBS: tuple[tuple[int, int, int], ...] = (
 """(from keypoint, to keypoint, first of its two affinity channels: x, then y)."""
 
 _STEPS = np.linspace(0, 1, 10)
-"""Where along a limb its field is sampled."""
+"""Positions along a limb at which its field is sampled."""
 
 _MIN_PEAK = 0.05
-"""A peak of a heat map below it is no candidate."""
+"""A lower peak of a heat map is no candidate."""
 _MIN_AFFINITY, _MIN_AGREEMENT = 0.05, 0.5
-"""A sample agrees if its affinity in the limb's direction reaches the first; the second is the fraction that must."""
+"""A sample agrees if its affinity in the limb's direction reaches the first number. The second is the fraction of
+samples that must agree."""
 _MIN_KEYPOINTS = 3
 """Of a person."""
 _MAX_GAP = 0.3
@@ -41,7 +42,7 @@ _MAX_GAP = 0.3
 
 
 def _mirrored_channels() -> tuple[list[int], list[int], NDArray[np.float32]]:
-    """For the mirrored image: which heat map and affinity channel stand where, and the affinities' signs."""
+    """For the mirrored image: the order of heat maps and affinity channels, and the affinities' signs."""
     keypoints = [OPENPOSE_KEYPOINTS.index(mirrored(name)) for name in OPENPOSE_KEYPOINTS]
     first_channel = {(start, end): channel for start, end, channel in OPENPOSE_LIMBS}
     order, sign = [0] * 2 * len(OPENPOSE_LIMBS), np.ones(2 * len(OPENPOSE_LIMBS), np.float32)
@@ -83,7 +84,7 @@ def find_peaks(heat_maps: NDArray[np.floating], min_peak: float = _MIN_PEAK) -> 
     corners = np.maximum(
         np.maximum(padded[:, :-2, :-2], padded[:, :-2, 2:]), np.maximum(padded[:, 2:, :-2], padded[:, 2:, 2:])
     )
-    # > on one side and >= on the other: a plateau of two cells gives one peak.
+    # > on one side and >= on the other, so that a plateau of two cells gives one peak.
     peak = (centre >= min_peak) & (centre > left) & (centre >= right) & (centre > up) & (centre >= down)
     peak &= centre >= corners
     maps, rows, columns = np.nonzero(peak)
@@ -131,7 +132,7 @@ def assemble(heat_maps: NDArray[np.floating], affinity: NDArray[np.floating]) ->
 
 
 def _join(peaks: Sequence[NDArray[np.float64]], affinity: NDArray[np.floating]) -> list[list[tuple[int, int]]]:
-    """For each limb the pairs (start peak, end peak) whose line runs along its field; best first, each peak once."""
+    """For each limb, the pairs (start peak, end peak) whose line agrees with its field; best first, each peak once."""
     pairs = [
         (limb, a, b)
         for limb, (start, end, _) in enumerate(OPENPOSE_LIMBS)
@@ -155,7 +156,7 @@ def _join(peaks: Sequence[NDArray[np.float64]], affinity: NDArray[np.floating]) 
 def _evidence(
     starts: NDArray[np.float64], ends: NDArray[np.float64], channels: NDArray[np.int64], affinity: NDArray[np.floating]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """How well the field agrees with N lines: mean affinity less a penalty for length, and the fraction that agrees."""
+    """How well the field agrees with N lines: mean affinity minus a penalty for length; fraction that agrees."""
     height, width = affinity.shape[1:]
     line = ends - starts
     length = np.hypot(line[:, 0], line[:, 1])
@@ -163,14 +164,15 @@ def _evidence(
     points = np.rint(starts + _STEPS[:, None, None] * line).astype(np.int64)  # [samples, N, 2]
     x, y = np.minimum(np.maximum(points, 0), (width - 1, height - 1)).transpose(2, 0, 1)
     along = affinity[channels, y, x] * direction[:, 0] + affinity[channels + 1, y, x] * direction[:, 1]
-    # Limbs shorter than a cell have no direction worth asking about; nearness is evidence enough.
+    # A limb shorter than a cell has no reliable direction, but the small distance is enough evidence.
     along = np.where(length < 1, np.maximum(along, _MIN_AFFINITY), along)
     score = along.mean(axis=0) - np.maximum(length / (0.5 * height) - 1, 0)
     return score, (along >= _MIN_AFFINITY).mean(axis=0)
 
 
 def _attach(persons: list[dict[int, int]], start: tuple[int, int], end: tuple[int, int]) -> None:
-    """Put a limb's two keypoints into the person that holds one of them, merging two that fit, or a new one."""
+    """Add a limb's two keypoints to the person with one of them. Two persons that fit are merged. If there is no such
+    person, a new one is made."""
     holders = [p for p in persons if p.get(start[0]) == start[1] or p.get(end[0]) == end[1]]
     if not holders:
         persons.append(dict((start, end)))
@@ -189,8 +191,8 @@ def _attach(persons: list[dict[int, int]], start: tuple[int, int], end: tuple[in
 def _join_fragments(found: NDArray[np.float64], max_length: float) -> NDArray[np.float64]:
     """Give each fragment to the first person that lacks all its keypoints and is near enough.
 
-    A weak affinity cuts a body in two, most often at the hips or a knee behind a bag; in a crop of one person that
-    is far more likely than a second person of whom exactly the missing half is seen.
+    A weak affinity cuts a body in two, most often at the hips, or at a knee behind a bag. In a crop of one person this
+    is much more likely than a second person who shows exactly the missing half.
     """
     whole: list[NDArray[np.float64]] = []
     for fragment in found:
@@ -205,7 +207,7 @@ def _join_fragments(found: NDArray[np.float64], max_length: float) -> NDArray[np
 
 
 def _gap(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    """Length of the shortest limb that would join two persons; infinity where no limb would."""
+    """Length of the shortest limb that would join two persons; infinity if no limb would."""
     ends = [(i, j) for start, end, _ in OPENPOSE_LIMBS for i, j in ((start, end), (end, start))]
     lengths = [float(np.hypot(*(a[i, :2] - b[j, :2]))) for i, j in ends if a[i, 2] > 0 and b[j, 2] > 0]
     return min(lengths, default=np.inf)

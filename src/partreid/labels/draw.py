@@ -30,15 +30,15 @@ _LIMB_RADII = {
 """Half the width of a limb at which its capsule falls to one half, as a fraction of the stature."""
 
 _LIMB_SPANS = {("ankle", "knee"): (0.18, 1.0), ("ear", "shoulder"): (0.0, 0.55)}
-"""Part of a limb that is drawn, where not all: a shank that ran to the ankle would take the foot's pixels in the
-grouping, a neck that ran to the shoulder the arm's."""
+"""The drawn part of limbs that are not drawn completely. A shank drawn to the ankle would take the foot's pixels in the
+grouping, and a neck drawn to the shoulder the arm's."""
 
 _FOOT_SHIFT = 0.022
 """COCO has no foot: the ankle's Gaussian lies this fraction of the stature further down the shank."""
 
 _TRUNK_FILL = 0.6
-"""What both sides of the trunk hold between them, so that a broad chest has no hole of background: over the threshold
-of Eq. 10, and below an arm that lies before the chest."""
+"""Value between the two sides of the trunk, so that a broad chest has no hole of background. It is above the threshold
+of Eq. 10, and lower than the value of an arm in front of the chest."""
 
 _SEGMENT_LENGTHS = {
     ("left_shoulder", "left_hip"): 0.30, ("right_shoulder", "right_hip"): 0.30,
@@ -50,10 +50,10 @@ _SEGMENT_LENGTHS = {
 """Length of body segments as fractions of the stature."""
 
 
-# What kind of joint each keypoint is, and which kinds a limb joins: knee, (knee, hip).
+# The kind of joint of each keypoint, and the two kinds that a limb joins: knee, (knee, hip).
 _KINDS = [name.split("_")[-1] for name in KEYPOINTS]
 _LIMB_KINDS = [(first.split("_")[-1], second.split("_")[-1]) for first, second in LIMBS]
-# One row per channel: a keypoint runs from itself to itself, a limb from its first to its second.
+# One row per channel. A keypoint is a line from itself to itself, a limb from its first to its second keypoint.
 _FIRST = np.array([*range(len(KEYPOINTS)), *(KEYPOINTS.index(first) for first, _ in LIMBS)])
 _SECOND = np.array([*range(len(KEYPOINTS)), *(KEYPOINTS.index(second) for _, second in LIMBS)])
 _IS_LIMB = np.arange(NUM_POSE_FIELDS) >= len(KEYPOINTS)
@@ -106,7 +106,7 @@ def draw_pose_fields(
     points[:, 2] = points[:, 2].clip(0, 1)
     pitch = image_size[0] / (field_size[0] - 1), image_size[1] / (field_size[1] - 1)
     stature = estimate_stature(points, image_size) if scale is None else scale
-    # Half the diagonal of a cell: a disc of this radius holds a node wherever its centre lies.
+    # Half the diagonal of a cell, because a disc of this radius contains a node wherever its centre lies.
     least = float(np.hypot(*pitch)) / 2
     x = np.arange(field_size[1]) * pitch[1]
     y = (np.arange(field_size[0]) * pitch[0])[:, None]
@@ -143,7 +143,7 @@ def measured_stature(points: NDArray[np.floating], seen: NDArray[np.bool_]) -> f
 
 
 def _segments(points: NDArray[np.float64], stature: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Start and end [36, 2] of what each channel draws; a keypoint is a segment without length."""
+    """Start and end [36, 2] of each channel's segment. A keypoint is a segment of length 0."""
     first, second = points[_FIRST, :2], points[_SECOND, :2]
     along = second - first
     starts, ends = first + _SPANS[:, :1] * along, first + _SPANS[:, 1:] * along
@@ -160,7 +160,7 @@ def _segments(points: NDArray[np.float64], stature: float) -> tuple[NDArray[np.f
 def _squared_distance(
     x: NDArray[np.floating], y: NDArray[np.floating], starts: NDArray[np.float64], ends: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Of every node to every segment: [S, h, w] for x [w], y [h, 1], and S segments."""
+    """Distance of every node to every segment: [S, h, w] for x [w], y [h, 1], and S segments."""
     along = ends - starts
     unit = along / np.maximum((along**2).sum(axis=1), 1e-12)[:, None]
     dx, dy = x - starts[:, 0, None, None], y - starts[:, 1, None, None]
@@ -169,8 +169,9 @@ def _squared_distance(
 
 
 def _inside(x: NDArray[np.floating], y: NDArray[np.floating], corners: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Whether each node [h, w] lies in the convex polygon [n, 2]; nowhere in one of no area or crossing itself."""
+    """Whether each node [h, w] lies in the convex polygon [n, 2]. A polygon without area, or one that crosses itself,
+    contains no node."""
     edges = np.roll(corners, -1, axis=0) - corners
     side = np.array([ex * (y - cy) - ey * (x - cx) for (cx, cy), (ex, ey) in zip(corners, edges, strict=True)])
-    # Of a trunk seen exactly from the side all edges lie on one line, which goes on beyond them.
+    # If a trunk is seen exactly from the side, all edges lie on one line, which continues beyond them.
     return np.asarray((np.all(side >= 0, axis=0) | np.all(side <= 0, axis=0)) & np.any(side != 0, axis=0))

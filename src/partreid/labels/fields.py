@@ -17,10 +17,10 @@ from partreid.labels.grouping import group_fields, one_hot
 from partreid.parts import NUM_POSE_FIELDS, PartSchema
 
 _LARGEST_VALUE = 5.0
-"""Networks' fields overshoot 1; what goes beyond this is of another scale, such as 0 to 100 or to 255."""
+"""Networks' fields may slightly exceed 1. Values above this limit have another scale, such as 0 to 100 or to 255."""
 
 _CLEARLY = 1.25
-"""Clearly higher than wide, or wider than high: by this ratio."""
+"""From this ratio on, an image counts as clearly higher than wide, or wider than high."""
 
 _MOST_NODES = 2**24
 _ARCHIVE = "an archive"
@@ -98,7 +98,7 @@ def read_stored_part_maps(path: str | Path, schema: PartSchema) -> NDArray[np.ge
     array = _load_png(path) if path.suffix.lower() == ".png" else _load_npy(path)
     if array.ndim == 2:
         return one_hot(_as_label_map(array, path, len(schema)), len(schema)).astype(np.uint8) * np.uint8(255)
-    # The maximum of a group may be taken of bytes as well as of numbers: it is the same one's.
+    # The maximum of a group is the same for bytes and for numbers, so bytes are grouped directly.
     return group_fields(_checked_fields(array, path), schema)
 
 
@@ -167,7 +167,7 @@ def _load_npy(path: Path) -> NDArray[np.generic]:
         return _parse_npy(path.read_bytes())
     except FileNotFoundError:
         raise LabelError(f"Label file {path} does not exist.") from None
-    except Exception as error:  # damaged headers raise nearly anything
+    except Exception as error:  # damaged headers can raise nearly any error
         if str(error) == _ARCHIVE:
             raise LabelError(f"Label file {path} is an archive; expected one .npy array.") from None
         raise LabelError(
@@ -177,7 +177,7 @@ def _load_npy(path: Path) -> NDArray[np.generic]:
 
 
 def _parse_npy(data: bytes) -> NDArray[np.generic]:
-    """The array of a whole ``.npy`` file; nothing larger than the file is ever made."""
+    """The array of a ``.npy`` file. It never takes more memory than the file's size."""
     if data.startswith(b"PK"):
         raise ValueError(_ARCHIVE)
     if not data.startswith(b"\x93NUMPY") or len(data) < 12:
@@ -192,7 +192,7 @@ def _parse_npy(data: bytes) -> NDArray[np.generic]:
     return np.frombuffer(data, dtype, offset=start).reshape(shape, order="F" if fortran_order else "C")
 
 
-@lru_cache(maxsize=256)  # parsing takes most of the time, and the header is the same in all label files of a set
+@lru_cache(maxsize=256)  # parsing takes most of the time, and all label files of a set have the same header
 def _npy_header(header: bytes, wide: bool) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]]:
     read = np.lib.format.read_array_header_2_0 if wide else np.lib.format.read_array_header_1_0
     shape, fortran_order, dtype = read(io.BytesIO(header))
@@ -207,7 +207,7 @@ def _load_png(path: Path) -> NDArray[np.generic]:
             return np.asarray(image)  # a palette image gives its indices, which are the labels
     except FileNotFoundError:
         raise LabelError(f"Label file {path} does not exist.") from None
-    except Exception as error:  # Pillow's plugins raise nearly anything on damaged files
+    except Exception as error:  # Pillow's plugins can raise nearly any error on damaged files
         raise LabelError(f"Cannot read label file {path}: expected a PNG, got {error}. Make it again.") from None
 
 

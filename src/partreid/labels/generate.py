@@ -38,7 +38,7 @@ NOTES = {
     "several_persons": "several persons found; the label is of one",
     "few_parts": f"fewer than half of {', '.join(_SCHEMA.parts)}",
 }
-"""What a report notes of an image, and what it means. The first that holds is noted."""
+"""Notes in a report about an image, with their meaning. The first note that applies is used."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def make_labels(
     with hold_folder(folder, error=LabelError), _Report(folder / REPORT) as report:
         for label in provider.detect(crops()):
             job = pending.popleft()
-            # First the line, then the label: a kill between the two leaves no label that the report does not know.
+            # The line is written first, so that a kill between the two leaves no label without a line.
             record = report.add(_record(job.name, label.persons, label.fields, source))
             write_pose_fields(job.label, label.fields, quantised=quantised)
             summary.made += 1
@@ -164,7 +164,7 @@ class _Report:
         self.records = {record.image: record for record in read_report(path)} if path.is_file() else {}
 
     def __enter__(self) -> Self:
-        self._write()  # a line that a kill tore is gone
+        self._write()  # an incomplete line, left by a kill, is dropped
         self._lines = self.path.open("a", newline="", encoding="utf-8", errors=_ANY_NAME)
         return self
 
@@ -182,7 +182,7 @@ class _Report:
         if self.records:
             self._write()
             return
-        with suppress(OSError):  # no label was made: an empty folder would count as a source of labels
+        with suppress(OSError):  # no label was made, and an empty folder would count as a source of labels
             self.path.unlink()
             self.path.parent.rmdir()
 
@@ -223,7 +223,7 @@ def _row(record: LabelRecord) -> tuple[str, ...]:
 
 
 def _record(image: str, persons: int | None, fields: NDArray[np.float32], source: str) -> LabelRecord:
-    # As it is read back from a file of bytes, so that a kept label gives the line that it gave when it was made.
+    # In the form that is read back from a file of bytes, so that a kept label gives the same line as when it was made.
     part_maps = np.round(group_fields(fields, _SCHEMA).astype(np.float32) * 255) / 255
     present = np.bincount(label_map(part_maps).ravel(), minlength=len(_SCHEMA) + 1)[1:] > 0
     parts = tuple(part for part, here in zip(_SCHEMA.parts, present, strict=True) if here)
@@ -238,7 +238,7 @@ def _record(image: str, persons: int | None, fields: NDArray[np.float32], source
 
 
 def _valid(path: Path) -> NDArray[np.float32] | None:
-    """The fields that are there already, None where there are none or they are damaged."""
+    """The existing fields; None if there are none or they are damaged."""
     with suppress(LabelError):
         return read_pose_fields(path)
     return None

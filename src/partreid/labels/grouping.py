@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 LABEL_THRESHOLD = 0.5
-"""λ_r: a place where no part reaches it is background (Eq. 10)."""
+"""λ_r of Eq. 10: a node is background if no part reaches this value."""
 
 
 def group_fields(fields: NDArray[np.generic], schema: PartSchema) -> NDArray[np.generic]:

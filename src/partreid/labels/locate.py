@@ -14,10 +14,10 @@ PUBLISHED_FOLDER = "pifpaf_maskrcnn_filtering"
 """Name of the label folder that was published with the method."""
 
 AUTO = "auto"
-"""Take the only label folder there is."""
+"""Means the only label folder."""
 
 _NAMES = ("{stem}.npy", "{name}.npy", "{name}.confidence_fields.npy", "{stem}.png")
-"""What a label file may be called, the first to be preferred; ours are called by the first."""
+"""Possible names of a label file, in order of preference. Ours have the first form."""
 
 
 def label_folders(root: str | Path) -> tuple[str, ...]:

@@ -43,7 +43,7 @@ REASONS = {
 """Why a label is a bad case, the most severe first. A label counts under the first rule that holds for it."""
 
 _PIECE = 0.1
-"""A piece counts from this fraction of the body on; smaller ones are specks."""
+"""A piece only counts if it is at least this fraction of the body; smaller ones are specks."""
 
 _SMALL, _FULL = 0.05, 0.75
 """Fractions of the image. Of Market-1501's training crops one in 200 covers less than 6 %, none more than 68 %."""
@@ -84,7 +84,7 @@ def rate_label_file(path: Path | None, schema: PartSchema, *, threshold: float =
     try:
         part_maps = read_part_maps(path, schema)
     except LabelError as error:
-        # The file's name stands elsewhere; in a narrow column what is wrong comes first.
+        # The file's name stands elsewhere, so the narrow column begins with the fault.
         detail = str(error).removeprefix("Cannot read label file ").removeprefix(f"{path}: ")
         return LabelRating(reason="damaged", detail=detail)
     return rate_part_maps(part_maps, schema, threshold=threshold)
@@ -163,7 +163,7 @@ def _fault(label: NDArray[np.uint8], parts: Sequence[str], schema: PartSchema) -
 
 
 def _mean_row(label: NDArray[np.uint8], schema: PartSchema, channels: set[int]) -> float | None:
-    """Mean height, 0 = top and 1 = bottom, of the parts that hold one of the channels; None without a node."""
+    """Mean height, 0 = top and 1 = bottom, of the parts with one of these channels; None without a node."""
     parts = [i for i, group in enumerate(schema.groups, start=1) if channels.intersection(group)]
     rows = np.nonzero(np.isin(label, parts))[0]
     return float(rows.mean()) / max(1, label.shape[0] - 1) if rows.size else None
@@ -174,7 +174,7 @@ def _pieces(body: NDArray[np.bool_]) -> list[int]:
 
     The mask becomes one integer, a bit per node, in which shifts move all nodes at once: 10 µs a label.
     """
-    padded = np.pad(body, ((0, 0), (0, 1)))  # an empty column, so that no bit runs over into the next row
+    padded = np.pad(body, ((0, 0), (0, 1)))  # an empty column, so that no bit is shifted into the next row
     line = padded.shape[1]
     left = int.from_bytes(np.packbits(padded).tobytes(), "big")
     sizes = []

@@ -17,7 +17,7 @@ _HEAD_ABOVE_SHOULDERS = 0.45
 
 _MIN_CONFIDENCE = 0.05
 _FRAGMENT, _SMALL = 0.4, 0.6
-"""Fractions of the fullest person's keypoints and of the tallest one's stature; see :func:`choose_target`."""
+"""Fractions of the most complete person's keypoints, and of the tallest one's stature; see :func:`choose_target`."""
 
 
 def choose_target(persons: NDArray[np.floating], image_size: tuple[int, int]) -> int:
@@ -45,7 +45,7 @@ def choose_target(persons: NDArray[np.floating], image_size: tuple[int, int]) ->
     seen = (persons[:, :, 2] >= _MIN_CONFIDENCE).sum(axis=1)
     distance = np.linalg.norm(heads - top_centre, axis=1)
     candidate = seen >= _FRAGMENT * seen.max()
-    # A stature that cannot be measured is NaN, which is not less than anything.
+    # A stature that cannot be measured is NaN, which is never smaller than a number, so the person stays.
     stature = np.array([measured_stature(person[:, :2], person[:, 2] >= _MIN_CONFIDENCE) for person in persons])
     tallest = np.max(stature, where=candidate & ~np.isnan(stature), initial=0.0)
     candidate &= ~(stature < _SMALL * tallest)

@@ -1,4 +1,4 @@
-"""What becomes of a gallery over the years: expiry, erasure, compaction, backup, other places, other models."""
+"""The life of a gallery over the years: expiry, erasure, compaction, backup, moved files, and a change of model."""
 
 from typing import TYPE_CHECKING
 

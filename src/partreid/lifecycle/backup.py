@@ -1,4 +1,4 @@
-"""Backups: a gallery of any store as a folder of checked files, and back into any store."""
+"""Backups: write a gallery of any store as a folder of checked files, and restore it into any store."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from partreid.types import GalleryItem, PartEmbeddings
 from partreid.types.gallery import GalleryRecords
 
 _FILE_BYTES = 2**26
-"""Of vectors in a file; a page of a gallery is never divided."""
+"""Bytes of vectors in one file. It may be more, because a page of a gallery is never divided."""
 
 
 @guided
@@ -49,21 +49,23 @@ def backup_gallery(
     skip_missing: bool = False,
     advance: Advance = lambda count: None,
 ) -> BackupFacts:
-    """Write a gallery as a folder, of one state whoever writes meanwhile (on Qdrant: docs/scale.md), and check it.
+    """Write a gallery as a folder, and check it. It contains one state of the gallery, even if others write meanwhile
+    (on Qdrant: docs/scale.md).
 
-    The folder appears when it is whole and was read again; a process that is killed leaves nothing under its name.
-    Memory does not grow with the gallery.
+    The folder appears once it is complete and was read again. A process that is killed leaves nothing under its name.
+    The memory needed does not grow with the gallery.
 
     Args:
-        gallery: of any store. path: the folder; there may be none yet.
-        extractor: of the gallery's model, to write down what its images must look like; that of the gallery where None.
-        with_model: whether the model itself goes along. with_images: whether the items' image files do.
-        skip_missing: whether items may be without their image. advance: told how many items were done.
+        gallery: of any store. path: the new folder, which must not exist.
+        extractor: of the gallery's model; it tells what the images must look like. None = the gallery's own.
+        with_model: whether to include the model itself. with_images: whether to include the items' image files.
+        skip_missing: whether items may be without their image. advance: called with the number of items done.
 
     Raises:
-        DataError: the gallery is empty, or cannot be read to its end; there is something at the path; an image cannot
-            be read; the folder cannot be written, or is not what was written.
-        ConfigError: the model is to go along, and none is given, or it runs as an exported file, which can be copied.
+        DataError: the gallery is empty, or cannot be read to its end; something exists at the path; an image cannot be
+            read; the folder cannot be written, or does not contain what was written.
+        ConfigError: the model should be included, but none is given, or it runs as an exported file, which can be
+            copied instead.
     """
     path = Path(path)
     mend_folder(path)
@@ -89,7 +91,7 @@ def backup_gallery(
             ]
             name = f"records-{number:06d}.safetensors"
             files[name] = write_records(folder / name, stored, records.embeddings)
-            header = GalleryHeader.of(records.embeddings)  # what is known of the model came later, perhaps
+            header = GalleryHeader.of(records.embeddings)  # properties of the model may have become known since
             items, images = items + len(stored), images + sum(one.image is not None for one in stored)
             advance(len(stored))
         beside = corrections_of(gallery)
@@ -105,7 +107,7 @@ def backup_gallery(
 
 
 def _large(pages: Iterator[GalleryRecords]) -> Iterator[GalleryRecords]:
-    """Pages put together until they are worth a file."""
+    """Pages joined until they are large enough for a file."""
     waiting: list[GalleryRecords] = []
     for page in pages:
         waiting.append(page)
@@ -118,12 +120,12 @@ def _large(pages: Iterator[GalleryRecords]) -> Iterator[GalleryRecords]:
 
 
 def _stored(item: GalleryItem, folder: Path, skip_missing: bool) -> StoredItem:
-    """An item whose image, if it names one, lies in the backup, under the SHA-256 of what is in it."""
+    """The item's image, if it names one, is copied into the backup under the SHA-256 of its content."""
     name = item.metadata.get(FILE)
     if not isinstance(name, str):
         return StoredItem(item)
     try:
-        if not Path(name).is_file():  # a pipe would be waited for
+        if not Path(name).is_file():  # reading a pipe would wait
             raise DataError(f"{name} is no file.")
         digest = sha256_of(Path(name))
         place = folder / image_path(digest, name)
@@ -152,13 +154,13 @@ def verify_backup(path: str | Path) -> BackupFacts:
     """Read all of a backup, and compare every file with its SHA-256.
 
     Raises:
-        DataError: something is missing, or not what was written; the message names the file.
+        DataError: a file is missing or has changed; the message names it.
     """
     folder = Path(path)
     facts = read_facts(folder)
     for name, digest in facts.files.items():
         if sha256_of(folder / name) != digest:
-            raise DataError(f"{folder / name} is not what was written: its SHA-256 is another. Use another backup.")
+            raise DataError(f"{folder / name} has changed since it was written: its SHA-256 does not fit. Use another.")
     items = images = 0
     for stored, embeddings in _each(folder, facts):
         items += len(stored)
@@ -167,7 +169,7 @@ def verify_backup(path: str | Path) -> BackupFacts:
             if one.image is not None:
                 images += 1
                 if sha256_of(folder / one.image) != Path(one.image).stem:
-                    raise DataError(f"{folder / one.image} is not what was written: its SHA-256 is another.")
+                    raise DataError(f"{folder / one.image} has changed since it was written: its SHA-256 does not fit.")
     if (items, images) != (facts.items, facts.images):
         raise DataError(f"{folder} has {items} items and {images} images, not {facts.items} and {facts.images}.")
     return facts
@@ -187,19 +189,19 @@ def restore_gallery(
     images_to: str | Path | None = None,
     advance: Advance = lambda count: None,
 ) -> BackupFacts:
-    """Put the items of a backup into a new gallery, once all of the backup was checked. Stopped, the same call resumes.
+    """Check all of a backup, then put its items into a new gallery. If it is stopped, the same call resumes.
 
-    A folder appears when everything is in it. In a gallery on a server, items appear one write after the other.
+    A folder appears once everything is in it. In a gallery on a server, items appear write by write.
 
     Args:
-        path: the backup. to: a folder that is not there yet, an address, or a gallery; with nothing in it but what an
-            interrupted call put there.
-        images_to: a folder for the images that the backup holds; items name these then, and else what they named.
-        advance: told how many items were done.
+        path: the backup. to: a new folder, an address, or a gallery. It may only contain items that an interrupted call
+            put there.
+        images_to: a folder for the images in the backup. Items then name these; otherwise they keep their paths.
+        advance: called with the number of items done.
 
     Raises:
-        DataError: the backup is damaged, or holds no images; there are other items, or another model's, at the target;
-            or it cannot be written.
+        DataError: the backup is damaged, or contains no images; the target has other items or another model, or cannot
+            be written.
     """
     folder = Path(path)
     facts = verify_backup(folder)
@@ -231,7 +233,7 @@ def restore_gallery(
 
 
 def _refuse_others(records: Callable[[], Iterator[GalleryRecords]], gallery: Gallery, facts: BackupFacts) -> None:
-    """See that a gallery holds nothing but what an interrupted call put there."""
+    """Check that a gallery contains only items that an interrupted call put there."""
     where = without_secrets(gallery.store.location)
     if gallery.model and gallery.model != facts.header.model:
         raise DataError(f"{where} was made by another model ({gallery.model}). Restore into a new gallery.")
@@ -245,7 +247,7 @@ def _refuse_others(records: Callable[[], Iterator[GalleryRecords]], gallery: Gal
 
 @contextmanager
 def _target(to: str | Path | Gallery) -> Iterator[tuple[Gallery, Path | None]]:
-    """The gallery to fill, and its folder; one in a folder lies beside its place until the block succeeds."""
+    """The gallery to fill, and its folder. A gallery in a folder is built beside its place until the block succeeds."""
     if isinstance(to, Gallery):
         yield to, None
         return

@@ -35,9 +35,9 @@ class ModelFacts(Guided):
     """The model that made a gallery.
 
     Attributes:
-        fingerprint: "" = unknown. name: with a name where partreid comes or came with it.
-        preprocess: what its images must look like; None = unknown. mirror, adaptation: as of an extractor; None =
-            unknown, or without. folder: where the backup has it, "" = it has not.
+        fingerprint: "" = unknown. name: the fingerprint, with a name if partreid comes or came with this model.
+        preprocess: how its images are prepared; None = unknown. mirror, adaptation: as in an extractor; None = unknown,
+            or without. folder: where the model lies in the backup; "" = it is not included.
     """
 
     fingerprint: str
@@ -49,7 +49,7 @@ class ModelFacts(Guided):
 
     @classmethod
     def of(cls, fingerprint: str, extractor: PartExtractor | None, *, carried: bool) -> Self:
-        """What an extractor, if there is one, says of the model of a fingerprint."""
+        """The facts about the model of a fingerprint, from its extractor if there is one."""
         if extractor is None:
             return cls(fingerprint, named_model(fingerprint))
         adaptation = extractor.adaptation
@@ -61,12 +61,12 @@ class ModelFacts(Guided):
 
 @dataclass(frozen=True, repr=False)
 class BackupFacts(Guided):
-    """What ``manifest.json`` says.
+    """The content of ``manifest.json``.
 
     Attributes:
-        gallery: the location that it is of, without secrets. header: of its items. items, images: how many.
-        model: that made it. files: the SHA-256 of each but the images, whose names say theirs.
-        time: when it was made. partreid: the version that made it.
+        gallery: its location, without secrets. header: of its items. items, images: their numbers.
+        model: that made the gallery. files: SHA-256 of each file except the images, whose names contain theirs.
+        time: when the backup was made. partreid: the version that made it.
     """
 
     gallery: str
@@ -81,25 +81,25 @@ class BackupFacts(Guided):
 
 @dataclass(frozen=True)
 class StoredItem:
-    """An item, and the path of its image in the backup; None where that is not in it."""
+    """An item, and the path of its image in the backup; None if the backup does not contain the image."""
 
     item: GalleryItem
     image: str | None = None
 
     def with_image(self, images: Path) -> GalleryItem:
-        """The item, naming its image in a folder."""
+        """The item, whose file is its image in this folder."""
         if self.image is None:
             return self.item
         return replace(self.item, metadata={**self.item.metadata, FILE: str(self._place(images))})
 
     def write_image(self, folder: Path, images: Path) -> None:
-        """Put the image from the backup into a folder, if there is one."""
+        """Copy the image, if there is one, from the backup into a folder."""
         if self.image is not None and not (place := self._place(images)).exists():
             with atomic_file(place, error=DataError) as temporary:
                 temporary.write_bytes((folder / self.image).read_bytes())
 
     def _place(self, images: Path) -> Path:
-        """Of its former name, by which people know it, in a folder named after what is in it."""
+        """The image's path: its former name, which people know, in a folder named after the image's content."""
         return images / Path(str(self.image)).stem[:16] / Path(str(self.item.metadata[FILE])).name
 
 
@@ -109,7 +109,7 @@ def image_path(digest: str, name: str) -> Path:
 
 
 def write_records(path: Path, items: Sequence[StoredItem], embeddings: PartEmbeddings) -> str:
-    """Write items as safetensors; the SHA-256 of what was meant to be written."""
+    """Write items as safetensors, and return the SHA-256 of the intended content."""
     lines = json.dumps([_as_json(one) for one in items], ensure_ascii=False).encode()
     data = save({
         "vectors": embeddings.vectors.cpu().contiguous(), "visibility": embeddings.visibility.cpu().contiguous(),
@@ -124,7 +124,7 @@ def read_records(path: Path, header: GalleryHeader) -> tuple[list[StoredItem], P
     """The items of a file, and their embeddings.
 
     Raises:
-        DataError: it is damaged, or of another gallery.
+        DataError: the file is damaged, or belongs to another gallery.
     """
     try:
         tensors = load(path.read_bytes())
@@ -176,7 +176,7 @@ def read_facts(folder: Path) -> BackupFacts:
             f"{path} has version {whole.get('version')!r:.20}; this partreid {__version__} reads {_VERSION}."
         )
     if _digest(whole.get("backup")) != whole.get("sha256"):
-        raise DataError(f"{path} is not what was written: its SHA-256 is another. Use another backup.")
+        raise DataError(f"{path} has changed since it was written: its SHA-256 does not fit. Use another backup.")
     try:
         return _FACTS.validate_python(whole["backup"])
     except ValidationError as error:
@@ -191,7 +191,7 @@ def _digest(body: object) -> str:
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, read some at a time.
+    """SHA-256 of a file, which is read piece by piece.
 
     Raises:
         DataError: it cannot be read.

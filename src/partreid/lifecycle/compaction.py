@@ -1,4 +1,4 @@
-"""Compaction: after it nothing of a deleted item is left, as far as the store can promise that."""
+"""Compaction: it removes every trace of deleted items, as far as the store can promise that."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _OF_A_GALLERY = ("gallery.json", "acknowledged", "data", "codes", "_versions", "
 
 @dataclass(frozen=True, repr=False)
 class Compaction(Guided):
-    """What a compaction did.
+    """The result of a compaction.
 
     Attributes:
-        bytes_before, bytes_after: of all files in the gallery's folder; None where it is in no folder.
-        corrections: of linking that were removed, because they named items that are gone.
-        left: other files in the folder, which are not the gallery's and were not looked into.
-        says_nothing_of: where something of deleted items may be left for all that.
+        bytes_before, bytes_after: of all files in the gallery's folder; None if the gallery is not in a folder.
+        corrections: number of corrections of linking that were removed, because they named deleted items.
+        left: other files in the folder. They do not belong to the gallery and were not searched.
+        says_nothing_of: places where something of deleted items may be left nevertheless.
     """
 
     bytes_before: int | None
@@ -37,10 +37,11 @@ class Compaction(Guided):
 
 @guided
 def compact_gallery(gallery: Gallery) -> Compaction:
-    """Write what a gallery keeps again without what was deleted or replaced, corrections of linking included.
+    """Write a gallery's files again without deleted or replaced items, and remove them from corrections of linking.
 
-    Killed at any moment it leaves a whole gallery; the same call goes on. In a folder no file holds an id, a vector or
-    metadata of a deleted item afterwards. How far a server can promise it: ``says_nothing_of`` and docs/lifecycle.md.
+    If the process is killed, the gallery is still complete, and the same call continues. Afterwards no file in a
+    gallery's folder contains an id, a vector or metadata of a deleted item. ``says_nothing_of`` and docs/lifecycle.md
+    tell how far a server can promise this.
 
     Raises:
         ConfigError: the gallery's store cannot be compacted.
@@ -50,7 +51,7 @@ def compact_gallery(gallery: Gallery) -> Compaction:
     if not isinstance(store, CompactableStore):
         where = without_secrets(store.location)
         raise ConfigError(
-            f"The store of {where} has no way to be compacted. Copy the gallery to a new place with "
+            f"The store of {where} cannot be compacted. Copy the gallery to a new place with "
             "`partreid gallery copy`, and remove the former one as a whole."
         )
     with recorded(gallery, "compact", changes=True):
@@ -64,12 +65,12 @@ def compact_gallery(gallery: Gallery) -> Compaction:
 
 
 def _forget(gallery: Gallery, file: Path) -> int:
-    """Remove what corrections say of items that are gone; of how many pairs."""
+    """Remove corrections of deleted items. Returns the number of pairs removed."""
     if not file.exists():
         return 0
 
     def without_gone(said: Corrections) -> tuple[Corrections, int]:
-        for leftover in file.parent.glob(f".{file.stem}.*{file.suffix}"):  # of a process that was killed
+        for leftover in file.parent.glob(f".{file.stem}.*{file.suffix}"):  # left by a killed process
             leftover.unlink(missing_ok=True)
         named = {track for one in said.said for track in one.pair}
         gone = named - gallery.known(named)

@@ -1,4 +1,4 @@
-"""The image files that items of a gallery name: which may be deleted with them, and where they have moved to."""
+"""The image files of a gallery's items: which files may be deleted with the items, and where files have moved to."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from partreid.types import GalleryItem
 from partreid.types.gallery import LONGEST_ID, GalleryRecords
 
 FILE, BOX = "file", "box"
-"""Keys of an item's metadata: its image, and the box in it where the image shows more than the item."""
+"""Keys of an item's metadata: its image, and the item's box in the image if the image shows more."""
 
 _SOME = 512
 
@@ -27,7 +27,7 @@ class CropFiles(Guided):
     """Image files of some items.
 
     Attributes:
-        files: that show nothing but these items. left: why others are not deleted, by their path.
+        files: files that show only these items. left: other files, by path, with the reason why they stay.
     """
 
     files: tuple[Path, ...] = ()
@@ -36,9 +36,9 @@ class CropFiles(Guided):
 
 @guided
 def crops_of(gallery: Gallery, where: Filter) -> CropFiles:
-    """The image files that may be deleted with some items of a gallery: each is a crop of its own, of no other item.
+    """The image files that may be deleted with some items of a gallery, because each is a crop of such an item alone.
 
-    A frame with a box, a file that another item names too, a link, and what is no file are left.
+    Other files are left: a frame with a box, a file that another item names too, a link, and anything that is no file.
 
     Raises:
         DataError: the gallery cannot be read.
@@ -66,7 +66,7 @@ def _crops_of(gallery: Gallery, where: Filter) -> CropFiles:
 
 
 def _kept_for(item: GalleryItem, file: Path) -> str:
-    """Why the file of an item is not deleted with it, as far as the two tell."""
+    """Why the file of an item is not deleted with it, as far as the item and its file tell."""
     if BOX in item.metadata:
         return "a frame that may show others"
     if len(str(file)) > LONGEST_ID:
@@ -80,10 +80,10 @@ def _kept_for(item: GalleryItem, file: Path) -> str:
 
 @guided
 def delete_crops(crops: CropFiles) -> int:
-    """Delete image files; how many there were. Those that are gone already are no error.
+    """Delete image files, and return how many were deleted. Files that are gone already are no error.
 
     Raises:
-        DataError: one cannot be deleted. Those before it are gone: the same call goes on.
+        DataError: a file cannot be deleted. The files before it are deleted, and the same call continues.
     """
     count = 0
     for file in crops.files:
@@ -101,11 +101,12 @@ def delete_crops(crops: CropFiles) -> int:
 
 @dataclass(frozen=True, repr=False)
 class Moved(Guided):
-    """What became of files that have moved.
+    """The result of :func:`move_files`.
 
     Attributes:
-        moved: items that name the new place. elsewhere: those whose file is not in the former folder, or have none.
-        missing: files that are not in the new folder, as they would be called there; their items are as they were.
+        moved: number of items that name the new place now. elsewhere: number of items without a file in the former
+            folder.
+        missing: expected paths of files that are not in the new folder; their items are unchanged.
     """
 
     moved: int
@@ -123,14 +124,15 @@ def move_files(
     dry_run: bool = False,
     advance: Advance = lambda count: None,
 ) -> Moved:
-    """Tell a gallery that image files have moved: items that name a file in one folder name it in another.
+    """Tell a gallery that image files have moved. Items that name a file in the former folder name the new one then.
 
-    The files themselves were moved before. Ids stay as they are. Stopped, the same call goes on.
+    Move the files themselves first. Ids do not change. If it is stopped, the same call continues.
 
     Args:
         gallery: whose items name files. former: the folder where they were. folder: where they are now.
-        skip_missing: leave items as they are whose file is not there; else nothing is written where one is missing.
-        dry_run: look only. advance: told how many items were done.
+        skip_missing: leave items unchanged if their file is not in the new folder. Otherwise a missing file is an error
+            and nothing is written.
+        dry_run: only look. advance: called with the number of items done.
 
     Raises:
         DataError: a file is not in the new folder, or the gallery cannot be written.
@@ -166,7 +168,7 @@ def _write_moved(gallery: Gallery, page: GalleryRecords, before: Path, now: Path
     wanted = [name for name, target in targets.items() if target is not None and target.is_file()]
 
     def changed() -> GalleryRecords | None:
-        there = sorted(gallery.known(wanted)) if wanted else []  # others were deleted since the page was read
+        there = sorted(gallery.known(wanted)) if wanted else []  # items may have been deleted since the page was read
         if not there:
             return None
         records = gallery.get(there)
@@ -181,7 +183,7 @@ def _write_moved(gallery: Gallery, page: GalleryRecords, before: Path, now: Path
 
 
 def _moved(item: GalleryItem, before: Path, now: Path) -> Path | None:
-    """Where an item's file is now; None where it was not in the folder."""
+    """Where an item's file is now; None if it was not in the former folder."""
     name = item.metadata.get(FILE)
     if not isinstance(name, str) or not Path(name).is_relative_to(before):
         return None

@@ -1,4 +1,4 @@
-"""Erasing a person: items that somebody named are deleted and their bytes too, and a receipt says so."""
+"""Erasing a person: the named items are deleted, with every trace in the gallery's files. A receipt records it."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ _COPIES = "backups, copies and answers that were made before"
 
 @dataclass(frozen=True, repr=False)
 class Erasure(Guided):
-    """What would be erased.
+    """A preview of an erasure.
 
     Attributes:
-        deletion: how many items, of which cameras and times. missing: ids that are not in the gallery.
-        crops: image files that would be deleted; None where that was not asked for.
-        with_file: how many of the items name an image file.
+        deletion: number of items, with their cameras and times. missing: ids that are not in the gallery.
+        crops: image files that would be deleted; None if deleting them was not asked for.
+        with_file: number of items that name an image file.
     """
 
     deletion: Deletion
@@ -50,18 +50,19 @@ class Erasure(Guided):
 
 @dataclass(frozen=True, repr=False)
 class ErasureReceipt(Guided):
-    """What was erased, without saying who: it may be kept where the person's data may not.
+    """A receipt of an erasure. It does not say who was erased, so it may be kept when the person's data may not.
 
-    An id may say something of a person, so it stands here as the SHA-256 of ``salt`` and id. Whoever knows an id can
-    see whether it was erased (:meth:`names`). Ids that can be guessed, such as numbers, can be tried out by whoever has
-    the receipt.
+    An id may reveal something about a person, so the receipt only contains the SHA-256 of ``salt`` and id. Anybody who
+    knows an id can see whether it was erased (:meth:`names`). So anybody with the receipt can also try ids that are
+    easy to guess, such as numbers.
 
     Attributes:
-        time: when, as ISO 8601 writes it in UTC. gallery: its location, without secrets. model: its fingerprint.
-        items: that were deleted. salt, ids: of all ids that were asked for. missing: so many were not in the gallery.
-        cameras: items of each. first, last: when they were seen. crops: image files that were deleted.
-        crops_left: how many stay, by the reason. compaction: what it did.
-        says_nothing_of: where something may be left.
+        time: ISO 8601, in UTC. gallery: its location, without secrets. model: its fingerprint.
+        items: number of deleted items. salt, ids: hashes of all requested ids. missing: number of ids that were not in
+            the gallery.
+        cameras: number of items of each. first, last: when they were seen. crops: number of deleted image files.
+        crops_left: number of files that stay, by reason. compaction: its result.
+        says_nothing_of: places where something may be left.
     """
 
     time: str
@@ -81,10 +82,10 @@ class ErasureReceipt(Guided):
     partreid: str = field(default=__version__)
 
     def names(self, item: str | int) -> bool:
-        """Whether an id was among those that were asked for.
+        """Whether an id was among the requested ids.
 
         Raises:
-            DataError: it is none.
+            DataError: the argument is not an id.
 
         Example:
             >>> gallery = Gallery()
@@ -98,7 +99,7 @@ class ErasureReceipt(Guided):
         return {"format": _FORMAT, "version": _VERSION, **asdict(self)}
 
     def save(self, path: str | Path) -> Path:
-        """Write it as JSON, whole or not at all.
+        """Write the receipt as JSON, completely or not at all.
 
         Raises:
             DataError: the file cannot be written.
@@ -108,7 +109,7 @@ class ErasureReceipt(Guided):
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read it.
+        """Read a receipt.
 
         Raises:
             DataError: the file is missing, damaged or something else.
@@ -120,7 +121,7 @@ class ErasureReceipt(Guided):
             content |= {key: tuple(map(str, content[key])) for key in ("ids", "says_nothing_of")}
             return cls(**content)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{path} is no receipt of an erasure as this version writes them: {error}.") from None
+            raise DataError(f"{path} is no receipt of an erasure that this version can read: {error}.") from None
 
 
 @guided
@@ -128,11 +129,11 @@ def preview_erasure(gallery: Gallery, ids: Sequence[str], *, with_crops: bool = 
     """Look at what :func:`erase` would delete, and delete nothing.
 
     Args:
-        gallery: to look at. ids: of all items that show the person; somebody has looked at each.
-        with_crops: whether their image files go too.
+        gallery: to look at. ids: of all items that show the person; somebody should have looked at each item.
+        with_crops: whether to delete their image files too.
 
     Raises:
-        DataError: no id is given, or one is no text.
+        DataError: no id is given, or an id is not a text.
     """
     if isinstance(ids, str) or not len(ids):
         raise DataError(f"Say which items show the person: expected a list of ids, got {ids!r:.80}.")
@@ -150,20 +151,21 @@ def preview_erasure(gallery: Gallery, ids: Sequence[str], *, with_crops: bool = 
 
 @guided
 def erase(gallery: Gallery, erasure: Erasure) -> ErasureReceipt:
-    """Delete what was looked at, image files first, and compact the gallery; docs/lifecycle.md says what that promises.
+    """Delete the previewed items, their image files first, and compact the gallery. docs/lifecycle.md says what this
+    promises.
 
-    Killed half-way, the same call with the same ids does the rest; its receipt counts what was still there. Ids that
-    are not in the gallery are no error: of items that were only deleted, the bytes are erased.
+    If the process is killed, the same call with the same ids does the rest. Its receipt then counts only what was still
+    there. Ids that are not in the gallery are no error: compaction also removes traces of items deleted before.
 
     Raises:
-        DataError: the gallery was changed meanwhile, also by somebody who adds the items again; or an image file cannot
-            be deleted, which comes before any item is. ConfigError: the gallery's store cannot be compacted.
+        DataError: the gallery was changed meanwhile, for example because somebody added the items again; or an image
+            file cannot be deleted (then no item is deleted). ConfigError: the gallery's store cannot be compacted.
     """
     deletion = erasure.deletion
     asked = {
         "ids": len(deletion.where.ids or ()),
         "with_crops": erasure.crops is not None,
-    }  # not which: they may be names
+    }  # the ids are not recorded, because they may be names
     with recorded(gallery, "erase", asked, changes=True) as event:
         if gallery.count(deletion.where) != deletion.count:
             raise DataError("The gallery was changed meanwhile. Nothing was deleted: look again.")
@@ -172,7 +174,7 @@ def erase(gallery: Gallery, erasure: Erasure) -> ErasureReceipt:
         compaction = compact_gallery(gallery)
         if back := gallery.count(deletion.where):
             raise DataError(
-                f"{back} of these items were added again meanwhile. Stop whoever adds them, and erase again."
+                f"{back} of these items were added again meanwhile. Stop the program that adds them, and erase again."
             )
         return _receipt(gallery, erasure, items, crops, compaction)
 

@@ -1,4 +1,4 @@
-"""Another model for a gallery: its items are embedded again, and take the place of the former ones at once."""
+"""Another model for a gallery: all items are embedded again, and replace the former ones in one step."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from partreid.types.gallery import GalleryRecords
 
 @dataclass(frozen=True, repr=False)
 class Reembedded(Guided):
-    """What came of it.
+    """The result of embedding a gallery again.
 
     Attributes:
-        items: in the gallery of the new model. left_out: why others are not in it, by their ids.
+        items: number of items in the gallery of the new model. left_out: ids of the others, with the reason.
     """
 
     items: int
@@ -54,24 +54,24 @@ def re_embed(
 ) -> Reembedded:
     """Embed the items of a gallery with another model, from the images that they name.
 
-    New embeddings are kept beside the gallery, which answers with the former ones meanwhile. At the end all of them
-    take the former ones' place in one step, and items that others added, changed or deleted meanwhile are seen to.
-    Stopped, the same call resumes. Former embeddings are then deleted, and their bytes go with
-    :func:`~partreid.lifecycle.compaction.compact_gallery`.
+    New embeddings are kept beside the gallery, which meanwhile answers with the former ones. At the end they replace
+    the former ones in one step. Items that others added, changed or deleted meanwhile are included. If it is stopped,
+    the same call resumes. The former embeddings are deleted at the end;
+    :func:`~partreid.lifecycle.compaction.compact_gallery` removes their traces.
 
     Args:
         gallery: of the former model. extractor: the new model.
-        target: another gallery to write into, new or of an interrupted call; then nothing changes in ``gallery``.
-        workplace: a folder for new embeddings until the end; None = beside a gallery in a folder, in memory for one in
-            memory. It needs the extra ``gallery``.
-        skip_missing: leave items out of the new gallery that cannot be embedded; else nothing begins if there are any.
-        tracks_from_one_image: embed tracks from the one image that they name, where the former embedding was of all
-            their images; else they count as items that cannot be embedded.
-        advance: told how many items were done.
+        target: another gallery to write into, new or of an interrupted call. ``gallery`` itself then does not change.
+        workplace: a folder for new embeddings until the end. None = beside a gallery in a folder, or in memory for a
+            gallery in memory. It needs the extra ``gallery``.
+        skip_missing: leave out items that cannot be embedded. Otherwise a single such item is an error at the start.
+        tracks_from_one_image: embed tracks from the one image that they name, although their former embedding was made
+            of all their images. Otherwise tracks count as items that cannot be embedded.
+        advance: called with the number of items done.
 
     Raises:
-        DataError: the gallery is of this model already, or empty; items cannot be embedded; another process does the
-            same.
+        DataError: the gallery is of this model already, or empty; items cannot be embedded; or another process is doing
+            the same.
         ConfigError: the gallery's store cannot change all items in one step, and there is no ``target``; or no
             workplace is known.
     """
@@ -103,7 +103,7 @@ def _re_embed(
     store = gallery.store
     if not isinstance(store, OverwritableStore):
         raise ConfigError(
-            f"The store of {without_secrets(store.location)} cannot put all items in the place of others in one step. "
+            f"The store of {without_secrets(store.location)} cannot replace all its items in one step. "
             "Give a new gallery with --target (target=...), and let programs use that one once it is complete."
         )
     with _workplace(gallery, extractor, workplace) as beside:
@@ -127,26 +127,26 @@ def _re_embed(
 
 
 class _Work:
-    """Embedding items again, each once."""
+    """The work of embedding each item again, once."""
 
     def __init__(self, extractor: PartExtractor, skip_missing: bool, tracks_from_one_image: bool) -> None:
         self.extractor, self.skip_missing, self.tracks = extractor, skip_missing, tracks_from_one_image
         self.left_out: dict[str, str] = {}
 
     def refuse_missing(self, gallery: Gallery) -> None:
-        """See that all items can be embedded, before the work begins."""
+        """Check that all items can be embedded, before the work begins."""
         problems = {item.id: problem for item in gallery if (problem := self._problem(item))}
         if problems and not self.skip_missing:
             self._refuse(problems)
 
     def fill(self, gallery: Gallery, target: Gallery, advance: Advance) -> None:
-        """Embed what is not in another gallery yet."""
+        """Embed the items that are not in another gallery yet."""
         for page in gallery.records():
             self.add(page.items, target)
             advance(len(page))
 
     def add(self, items: Sequence[GalleryItem], target: Gallery) -> None:
-        """Embed those of some items that are not in a gallery yet as they are now, and put them there."""
+        """Embed some items and add them to a gallery, unless they are in it already with their present data."""
         there = _there(target, items)
         known = set() if there is None else {*there.ids}
         problems = {item.id: problem for item in items if (problem := self._problem(item))}
@@ -159,7 +159,7 @@ class _Work:
             target.add_records(read, replace=True)
 
     def _embedded(self, items: Sequence[GalleryItem], problems: dict[str, str]) -> GalleryRecords:
-        """Items with embeddings of their images; those that cannot be read are told in ``problems``."""
+        """Items with embeddings of their images. Images that cannot be read are noted in ``problems``."""
         images, shown = list[ImageLike](), list[GalleryItem]()
         for item in items:
             try:
@@ -177,7 +177,7 @@ class _Work:
         return GalleryRecords(tuple(embedded), PartEmbeddings.cat(made or [self.extractor.embed([])]))
 
     def _problem(self, item: GalleryItem) -> str:
-        """Why an item cannot be embedded, as far as is seen without reading its image; "" = it can."""
+        """Why an item cannot be embedded, as far as one can tell without reading its image; "" = it can."""
         boxes, name = item.metadata.get("boxes"), item.metadata.get(FILE)
         if not isinstance(name, str):
             return "names no image file"
@@ -199,13 +199,13 @@ class _Work:
 
 
 def _image(item: GalleryItem) -> ImageLike:
-    """What shows an item: its file, or the box in it."""
+    """The image of an item: its file, or the box in the file."""
     name, box = Path(str(item.metadata[FILE])), item.metadata.get(BOX)
     return name if box is None else crop_boxes(load_image(name), [box])[0]
 
 
 def _there(gallery: Gallery, items: Sequence[GalleryItem]) -> GalleryRecords | None:
-    """Those of some items that are in a gallery, with the same camera, time and metadata."""
+    """Records of the items that are in a gallery with the same camera, time and metadata."""
     wanted = {item.id: item for item in items}
 
     def found() -> GalleryRecords | None:
@@ -218,7 +218,7 @@ def _there(gallery: Gallery, items: Sequence[GalleryItem]) -> GalleryRecords | N
 
 @contextmanager
 def _workplace(gallery: Gallery, extractor: PartExtractor, folder: str | Path | None) -> Iterator[Gallery]:
-    """A gallery for new embeddings, which goes when they are in their place."""
+    """A gallery for the new embeddings. It is removed when they are in their final place."""
     if folder is None and isinstance(gallery.store, MemoryStore):
         yield Gallery(extractor=extractor)
         return

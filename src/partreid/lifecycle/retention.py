@@ -1,4 +1,4 @@
-"""Retention: items that are older than they may be are deleted, with their crops where that is asked for."""
+"""Retention: items older than allowed are deleted, on request together with their crops."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
 
 @dataclass(frozen=True, repr=False)
 class Expiry(Guided):
-    """What would be deleted for its age.
+    """A preview of the items that would be deleted because of their age.
 
     Attributes:
-        deletion: how many items, of which cameras and times. undated: ids of items that stay because nobody knows when
-            they were seen. crops: image files that would be deleted too; None where that was not asked for.
+        deletion: number of items, with their cameras and times. undated: ids of items that stay because their time is
+            unknown. crops: image files that would be deleted too; None if deleting them was not asked for.
     """
 
     deletion: Deletion
@@ -44,13 +44,13 @@ def preview_expiry(
 
     Args:
         gallery: to look at. older_than: items seen before this moment expire. cameras: only of these; None = of all.
-        undated: whether items expire too whose time nobody knows. with_crops: whether their image files go too.
+        undated: whether items of unknown time expire too. with_crops: whether to delete their image files too.
 
     Raises:
         ConfigError: the moment lies in the future. DataError: the gallery cannot be read.
     """
     where = Filter.parse({"until": older_than, "cameras": cameras, "undated": undated})
-    # No time lies before the first one: what is left is what has none.
+    # No time lies before the earliest one, so only items without a time meet this condition.
     timeless = where.model_copy(update={"until": _BEFORE_ALL, "undated": True})
 
     def looked() -> Expiry:
@@ -63,10 +63,10 @@ def preview_expiry(
 
 @guided
 def expire(gallery: Gallery, expiry: Expiry) -> int:
-    """Delete what was looked at, image files first: killed half-way, the same call deletes the rest.
+    """Delete the previewed items, their image files first. If the process is killed, the same call deletes the rest.
 
     Returns:
-        How many items were deleted. Their bytes go with :func:`~partreid.lifecycle.compaction.compact_gallery`.
+        Number of deleted items. :func:`~partreid.lifecycle.compaction.compact_gallery` removes their traces.
 
     Raises:
         DataError: the gallery was changed meanwhile, or an image file cannot be deleted; no item is deleted then.
@@ -81,7 +81,7 @@ def expire(gallery: Gallery, expiry: Expiry) -> int:
 
 
 def delete_again(gallery: Gallery, where: Filter, crops: CropFiles | None) -> int:
-    """Delete image files that were looked at, and that still show nothing but these items; how many there were."""
+    """Delete the previewed image files that still show only these items. Returns the number of deleted files."""
     if crops is None or not crops.files:
         return 0
     still = {*crops_of(gallery, where).files}

@@ -122,13 +122,13 @@ class Clocks:
         self._least, self._most = _ways(tracks, travel)
 
     def one_camera(self, i: NDArray[np.int64], j: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Whether one camera, or one video, saw both. ``i`` and ``j`` are positions of any like shapes."""
+        """Whether one camera, or one video, saw both. ``i`` and ``j`` are positions of equal shape."""
         place = (self.camera[i] == self.camera[j]) & (self.camera[i] >= 0)
         found: NDArray[np.bool_] = place | ((self.video[i] == self.video[j]) & (self.video[i] >= 0))
         return found
 
     def overlap(self, i: NDArray[np.int64], j: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Whether two tracks were seen at once by one camera. ``i`` and ``j`` are positions of any like shapes.
+        """Whether one camera saw two tracks at the same time. ``i`` and ``j`` are positions of equal shape.
 
         Tracks of one video are compared on its clock, where one common frame is enough. Tracks of two videos are
         compared by their times, which must really overlap, because clocks are not set to the frame.
@@ -154,7 +154,7 @@ class Clocks:
         return found
 
     def apart(self, some: NDArray[np.int64], count: int) -> NDArray[np.bool_]:
-        """[len(some), count] bool: :meth:`impossible` of some tracks and the first ``count``, and what was said."""
+        """[len(some), count] bool: :meth:`impossible` for some tracks and the first ``count``, with corrections."""
         found = self.impossible(some[:, None], np.arange(count)[None])
         if len(self._different):
             row = {int(position): k for k, position in enumerate(some)}

@@ -15,7 +15,7 @@ from partreid.linking.evidence import Evidence
 from partreid.objects import Guided
 
 LEAST = 0.5
-"""No link is made that is likelier wrong than right."""
+"""No link is made that is more likely wrong than right."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -81,10 +81,10 @@ class _Joining:
     """Groups of tracks, each known by its first one, with sums of ratios between them.
 
     Attributes:
-        evidence: of the tracks; the rows of its ratios become sums. group: [N] of each track.
-        shows: [N, P] how many tracks of a group have each pattern of slots.
-        best, nearest: [N] log odds and position of what a group is most probably one person with.
-        mates: groups that are one person with a group, as somebody said; itself among them.
+        evidence: of the tracks; the rows of its ratios become sums. group: [N] the group of each track.
+        shows: [N, P] number of tracks of a group with each pattern of slots.
+        best, nearest: [N] for each group, the group with which it is most probably one person: log odds, position.
+        mates: for each group, the groups that are one person with it by correction, itself included.
     """
 
     evidence: Evidence
@@ -105,13 +105,13 @@ class _Joining:
         self.best, self.nearest = np.full(count, -np.inf), np.zeros(count, np.int64)
 
     def tracks(self, a: int) -> int:
-        """How many tracks the person of a group has."""
+        """The number of tracks of a group's person."""
         return int(sum(self.size[mate] for mate in self.mates.get(a, [a])))
 
     def row(self, a: int) -> NDArray[np.float64]:
-        """[N] log odds that a group is one person with each other; -infinity where that is out of the question."""
+        """[N] log odds that a group is one person with each other group; -infinity if this is excluded."""
         odds = np.full(len(self.size), -np.inf)
-        # Where people are rarely the same, only what speaks for it can make it likelier than not.
+        # If a match is rare, a link is only more likely than not if the evidence favours it.
         some = np.flatnonzero((self.sums[a] > (-np.inf if self.base > 0 else 0)) & (self.size > 0))
         if self.all_comparable:
             pairs = (self.size[some] * self.size[a]).astype(np.float64)
@@ -133,13 +133,13 @@ class _Joining:
             self.look(a)
 
     def likeliest(self) -> tuple[int, int, float] | None:
-        """The two groups that are most probably one person, the first one first; None where no two can be."""
+        """The two groups that are most probably one person, in their order; None if no two can be."""
         if not len(self.best) or (a := int(self.best.argmax())) < 0 or self.best[a] == -np.inf:
             return None
         return (*sorted((a, int(self.nearest[a]))), float(self.best[a]))  # type: ignore[return-value]
 
     def bind(self, group: Sequence[int]) -> None:
-        """Say that some tracks are one person; before anything is joined."""
+        """State that some tracks are one person. Call it before anything is joined."""
         for a in group:
             for b in group:
                 if a != b and self.sums[a, b] == -np.inf:
@@ -147,7 +147,7 @@ class _Joining:
         self._share(sorted(group))
 
     def join(self, a: int, b: int) -> None:
-        """Make two groups one, which is known by the first, and their mates one person."""
+        """Join two groups under the first one's position, and make their mates one person."""
         self.sums[a] += self.sums[b]
         self.sums[:, a] = self.sums[a]
         self.size[a], self.size[b] = self.size[a] + self.size[b], 0
@@ -170,7 +170,8 @@ class _Joining:
             self.look(int(k))
 
     def _share(self, group: list[int]) -> None:
-        """What is impossible with one of a person's groups is impossible with all; among them nothing is joined."""
+        """If a link is impossible with one of a person's groups, exclude it for all of them. The person's own groups
+        are not joined with each other."""
         impossible: NDArray[np.bool_] = (self.sums[group] == -np.inf).any(axis=0)
         impossible[group] = True
         for a in group:
@@ -179,7 +180,7 @@ class _Joining:
             self.sums[impossible, a] = -np.inf
 
     def labels(self) -> NDArray[np.int64]:
-        """[N] the first track of each one's person."""
+        """[N] for each track, the first track of its person."""
         person = np.arange(len(self.group))
         for a, mates in self.mates.items():
             person[a] = min(mates)

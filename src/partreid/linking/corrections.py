@@ -143,7 +143,7 @@ class Corrections(Guided):
         return type(self)(tuple(one for one in self.said if one.pair not in gone))
 
     def without_between(self, some: Iterable[str], others: Iterable[str], *, same: bool) -> Self:
-        """These, but what was said of pairs of a track of ``some`` and one of ``others``: ``same``, or not the same."""
+        """These without the ones of ``some`` with ``others`` that say ``same`` (True: one person, False: two)."""
         one_side, other_side = {*some}, {*others}
         return type(self)(tuple(
             one for one in self.said
@@ -169,7 +169,7 @@ class Corrections(Guided):
             first, second = (others.get(track, track) for track in one.pair)
             if not (one.same or away.isdisjoint(one.pair)) and away.isdisjoint((first, second)):
                 made.append(Correction(first, second, False))
-        # What somebody said in these words comes last, and counts, with its time and name.
+        # A person's own statement comes last. It wins over derived ones, and keeps its time and name.
         return type(self)((*made, *(one for one in self.said if away.isdisjoint(one.pair))))
 
     def check(self, tracks: LinkTracks) -> None:
@@ -248,7 +248,7 @@ class Corrections(Guided):
                 raise ValueError(f"format {content['format']!r:.40}, version {content['version']!r:.40}")
             return cls(tuple(Correction(**one) for one in content["said"]))
         except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{path} holds no corrections as this version writes them: {error}") from None
+            raise DataError(f"{path} holds no corrections that this version can read: {error}") from None
 
     @classmethod
     def change(cls, path: str | Path, how: Callable[[Self], tuple[Self, Result]]) -> Result:

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from partreid.retrieval.calibration import UPPER, MatchCalibration
 
 FEWEST = 30
-"""Pairs from which on it is tried."""
+"""Distances are only adapted from this number of pairs on."""
 
-_OWN = 500  # pairs with a number of slots, from which on that number is fitted alone
-_FARTHEST = 30.0  # log-likelihood ratios beyond say no more: they are as good as certain
+_OWN = 500  # with so many pairs, a number of slots is fitted separately
+_FARTHEST = 30.0  # larger log-likelihood ratios are limited to this, which is practically certain
 _BINS, _ENDS = 8000, (-40.0, 40.0)
 _WIDEST = 3.0  # how much wider the nearer half of strangers may be than the farther one
 _PAIRS_BEFORE = 200  # by how many pairs the calibration's own prior counts
@@ -28,15 +28,14 @@ _ROUNDS, _STEPS = 4, 200
 
 
 def logistic(log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Probabilities of log odds, -infinity among them."""
+    """Probabilities from log odds, which may be -infinity."""
     found: NDArray[np.float64] = 1 / (1 + np.exp(-np.clip(log_odds, -700, 700)))
     return found
 
 
 def _wider_half(offset: float, slope: float, middle: float, spread: float) -> float:
-    """How much wider the nearer half of a calibration's strangers is than the farther one: such that the likelihood
-    ratio is 1 in the mean over them, where both halves are normal. Distances of vectors of length 1 are crooked, as
-    they end at 0.
+    """How much wider the nearer half of a calibration's strangers is than the farther half. Both halves are assumed to
+    be normal, and the mean likelihood ratio of strangers must be 1. The halves differ because distances end at 0.
 
     Args:
         offset, slope: of the log-likelihood ratio. middle, spread: the strangers' median, and the farther half's width.
@@ -158,7 +157,7 @@ class DistanceFit:
         return found
 
     def _place_strangers(self, half: slice, same: float) -> None:
-        """Where strangers lie, for each number of slots that many pairs have, else of all together.
+        """The strangers' distances for each number of slots that many pairs have; for the others, of all together.
 
         Args:
             half: kinds. same: the share of these pairs that is of one person.
@@ -171,8 +170,8 @@ class DistanceFit:
             middle, upper = (float(self._centres[np.searchsorted(total, one)]) for one in wanted)
             self._shift[kind], self._scale[kind] = (middle, upper - middle) if upper > middle else (0.0, 1.0)
             self._even[kind] = 0.0
-            # A likelihood ratio is 1 in the mean over strangers. The nearer half of them is hidden behind pairs of one
-            # person, so it is taken for a mirror image of the farther one, as much wider as the calibration's is.
+            # The mean likelihood ratio of strangers is 1. Pairs of one person hide the strangers' nearer half. So this
+            # half is assumed to mirror the farther one, wider by the same factor as the calibration's.
             far = (self._centres > middle) & (heights > 0)
             if far.any():
                 mirrored = np.stack([self._centres, middle - self._wider[kind] * (self._centres - middle)])[:, far]
@@ -180,7 +179,8 @@ class DistanceFit:
                 self._even[kind] = math.log(np.average(ratios.mean(axis=0), weights=heights[far]))
 
     def _likeliest_prior(self, heights: NDArray[np.int64], odds: NDArray[np.float64]) -> float:
-        """By expectation-maximisation; few pairs say little, so the calibration's own prior counts as some more."""
+        """The prior by expectation-maximisation. Few pairs are weak evidence, so the calibration's prior counts as some
+        additional pairs."""
         found, total = self._prior_before, int(heights.sum()) + _PAIRS_BEFORE
         for _ in range(_STEPS):
             expected = float((heights * (odds * found / (odds * found + 1 - found))).sum())

@@ -77,7 +77,7 @@ def gather_evidence(
             "time (--since, --until, --camera), or give more memory (link(memory=...))."
         )
     calibration.check_models(embeddings.model)
-    calibration = calibration if prior is None else calibration.with_prior(prior)  # refuses a prior that is none
+    calibration = calibration if prior is None else calibration.with_prior(prior)  # refuses an invalid prior
     rule = calibration.matching.resolved(embeddings)
     shown, rule = rule.prepare(embeddings), rule.prepared
     seen, pattern = np.unique((shown.visibility > 0).numpy(), axis=0, return_inverse=True)
@@ -116,7 +116,7 @@ def gather_evidence(
 
 
 def _compared(seen: NDArray[np.bool_], like: PartEmbeddings, rule: MatchingConfig) -> NDArray[np.int64]:
-    """[P, P] how many slots tracks share that show these."""
+    """[P, P] the number of slots that two patterns share."""
     visibility = torch.from_numpy(seen.astype(np.float32))
     example = PartEmbeddings(torch.zeros(*visibility.shape, 1), visibility, like.slots)
     found: NDArray[np.int64] = rule.comparable(example, example).numpy()

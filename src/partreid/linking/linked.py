@@ -32,7 +32,7 @@ class Linked(Guided):
     """Persons, found among tracks.
 
     Attributes:
-        tracks: N of them, in the order of their ids. persons: the name of each one's person, "" = none.
+        tracks: N of them, in the order of their ids. persons: for each track the name of its person, "" = none.
         probabilities: for each track, the mean probability that it and another track of its person are the same; None
             if it is alone, or shares no slot with the others.
         links: number of pairs of tracks linked by appearance. expected_wrong: the expected share of wrong links; 0 if
@@ -135,7 +135,7 @@ def link(
 
 
 def _named_alike(tracks: Sequence[LinkTrack]) -> list[list[int]]:
-    """Positions of the tracks of each name that somebody gave."""
+    """Positions of the tracks with each name that somebody gave."""
     named: dict[str, list[int]] = {}
     for place, track in enumerate(tracks):
         if track.known and track.person:
@@ -144,7 +144,7 @@ def _named_alike(tracks: Sequence[LinkTrack]) -> list[list[int]]:
 
 
 def _one_person(tracks: LinkTracks, clocks: Clocks, groups: Iterable[list[int]]) -> list[list[int]]:
-    """Positions that are one person by what was said and by names; a DataError where they cannot be."""
+    """Pairs of positions that are one person by corrections and by names. DataError if this is impossible."""
     joined: list[set[int]] = []
     for group in groups:
         touched = [one for one in joined if one & set(group)]
@@ -176,7 +176,7 @@ def _probabilities(
     fit: DistanceFit,
     matching: MatchingConfig,
 ) -> tuple[float | None, ...]:
-    """Of each track, the mean over the others of its person; what was said is certain."""
+    """For each track, the mean probability over the other tracks of its person. Corrections count as certain."""
     found: list[float | None] = [None] * len(tracks)
     group = {place: k for k, one in enumerate(same) for place in one}
     rule, base = matching.resolved(tracks.embeddings), np.log(fit.prior / (1 - fit.prior))

@@ -15,7 +15,7 @@ _NUMBERED = re.compile(r"p([1-9][0-9]{0,17})")
 
 
 def in_time(tracks: Iterable[LinkTrack]) -> list[LinkTrack]:
-    """Tracks by time, those without one last, then by video, its clock and id."""
+    """Sort key of tracks: by time (without a time last), then by video, its clock, and id."""
     return sorted(
         tracks, key=lambda t: (t.start is None, t.start.timestamp() if t.start else 0.0, t.video, t.first or 0.0, t.id)
     )

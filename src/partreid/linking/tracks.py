@@ -18,7 +18,7 @@ from partreid.types import GalleryItem, PartEmbeddings
 from partreid.types.gallery import plain_text
 
 PERSON, NAMED_BY, LINK = "person", "person_from", "link"
-"""Keys of an item's metadata: who it is, and what said so; :data:`LINK` where linking did."""
+"""Keys of an item's metadata: the person's name, and the origin of the name; :data:`LINK` if linking gave it."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -178,7 +178,7 @@ class LinkTracks(Guided):
         for video in boxes or {}:
             if not any(track.video == video and track.first is not None for track in tracks):
                 known = ", ".join(sorted({track.video for track in tracks} - {""})[:5]) or "none"
-                raise DataError(f"The boxes of {video!r:.80} are of no track here. The videos here are: {known}.")
+                raise DataError(f"The boxes of {video!r:.80} belong to no track here. The videos here are: {known}.")
         return cls(tuple(tracks), PartEmbeddings.cat(embeddings for embeddings, _ in read))
 
     def with_known(self, others: LinkTracks) -> Self:

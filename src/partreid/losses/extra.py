@@ -1,4 +1,4 @@
-"""Losses of your own beside Eq. 5, by name in ``objective.extra`` (docs/extending.md)."""
+"""Your own losses in addition to Eq. 5, by name in ``objective.extra`` (docs/extending.md)."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from partreid.objects import Guided
 from partreid.types import ModelOutput
 
 Gather: TypeAlias = Callable[[Tensor], Tensor]
-"""Joins the rows of one tensor from several processes, each of which has a part of the batch."""
+"""Joins a tensor's rows from several processes. Each process has a part of the batch."""
 
 
 @dataclass(frozen=True, repr=False)
 class LossSetup(Guided):
-    """What a loss is told of its training when it is built.
+    """Facts about the training, given to a loss when it is built.
 
     Attributes:
         num_identities: training classes; each number in ``pid_index`` [B] lies below it.
         width: D of the global, foreground and part embeddings; f_c has K·D.
         parts: names of the K parts.
-        gather: [B, ...] of every process as [processes · B, ...], with gradients; alone, the tensor itself. Where
-            several processes share a batch, each sees its part of it: a loss that compares images with one another
-            gathers them first. The mean of the processes' losses is minimised.
+        gather: joins [B, ...] of all processes to [processes · B, ...], with gradients. With one process it returns the
+            tensor itself. If several processes share a batch, each sees only its part, so a loss that compares images
+            with one another must gather them first. The mean of the processes' losses is minimised.
     """
 
     num_identities: int
@@ -37,10 +37,10 @@ class LossSetup(Guided):
 
 
 class ExtraLosses(nn.Module):
-    """The losses of ``objective.extra``: their parameters are trained and resumed with the model's.
+    """The losses of ``objective.extra``. Their parameters are trained, saved and resumed together with the model's.
 
     Args:
-        weights: of each loss by name; 0 = not applied. setup: for those that are built.
+        weights: of each loss by name; 0 = not applied. setup: for losses that are classes.
 
     Raises:
         ConfigError: there is no loss of such a name.
@@ -57,10 +57,10 @@ class ExtraLosses(nn.Module):
                 self.add_module(f"loss_{name}", built)
 
     def forward(self, output: ModelOutput, pid_index: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
-        """Each loss by its name, unweighted. Arguments as of :func:`~partreid.losses.objective.objective`.
+        """Each loss by its name, unweighted. Arguments as for :func:`~partreid.losses.objective.objective`.
 
         Raises:
-            ShapeError: a loss is not one number.
+            ShapeError: a loss is not a single number.
         """
         return {name: _number(name, loss(output, pid_index, labels)) for name, loss in self._calls.items()}
 

@@ -15,9 +15,9 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 LOSSES: Registry[Callable[..., object]] = Registry("loss", group="partreid.losses")
-"""Losses by name. A loss is a function ``(output, pid_index, labels) → a number``, or a class whose objects are such
-and are built with a :class:`~partreid.losses.extra.LossSetup`. The three arguments are those of
-:func:`~partreid.losses.objective.objective`."""
+"""Losses by name. A loss is a function ``(output, pid_index, labels) → a number``, with arguments as in
+:func:`~partreid.losses.objective.objective`. Or it is a class of such functions that is built with a
+:class:`~partreid.losses.extra.LossSetup`."""
 
 
 class RegionWeights(ConfigModel):
@@ -36,8 +36,8 @@ class RegionWeights(ConfigModel):
 class GiLtConfig(ConfigModel):
     """GiLt (Eq. 6): which loss on which embedding. Every row of Table 4 is a choice of these weights.
 
-    A weight on an embedding that the model does not have (PCB: the foreground; BoT: all but the global one) counts for
-    nothing, so that a row of Table 4 trains every model.
+    A weight on an embedding that the model does not have is ignored (PCB: the foreground; BoT: all but the global one).
+    So a row of Table 4 can train every model.
     """
 
     identity: RegionWeights = RegionWeights(global_=1, foreground=1, concat=1)
@@ -47,8 +47,8 @@ class GiLtConfig(ConfigModel):
     part_triplet: Literal["part_averaged", "per_part"] = "part_averaged"
     """Eq. 7-8, or one triplet per part (Table 2, "w/o part-averaged triplet loss")."""
     triplet_visibility: Literal["ignore", "model", "labels"] = "ignore"
-    """Which parts the part-averaged triplet compares: all (paper), or, weighted as in Eq. 9, those that the model
-    predicts to be visible, or those that the human parsing labels show."""
+    """Which parts the part-averaged triplet compares: all (paper); or the parts that the model predicts to be visible;
+    or the parts that the human parsing labels show. The last two are weighted as in Eq. 9."""
     label_smoothing: Share = 0.1
     """ε of the identity loss (paper §4.2)."""
     margin: Annotated[float, Field(gt=0)] = 0.3
@@ -56,10 +56,11 @@ class GiLtConfig(ConfigModel):
 
 
 class DistillationConfig(ConfigModel):
-    """Which embeddings are drawn to what the network that the training starts from says of the clean image.
+    """Which embeddings distillation pulls towards the original network's embedding of the clean image.
 
-    Each weighs 1 - cosine. The images that are embedded are varied and hidden, those of the targets are not. So the
-    network keeps what it knows of people, and what it says of a hidden person becomes what it says of the whole one.
+    Each number weighs 1 - cosine. The original network is the one that training starts from. It sees the clean image,
+    while the trained network sees an augmented, partly hidden one. So the network keeps its knowledge of people, and
+    learns to embed a hidden person like the whole person.
     """
 
     global_: Weight = 0.0
@@ -78,16 +79,16 @@ class ObjectiveConfig(ConfigModel):
     part_attention_smoothing: Share = 0.1
     """ε of Eq. 2 (paper §4.2)."""
     distillation: DistillationConfig = DistillationConfig()
-    """Weights of keeping what the backbone says of the clean images (not in the paper)."""
+    """Weights of distillation from the backbone's embeddings of the clean images (not in the paper)."""
     consistency_weight: Weight = 0.0
     """Weight of 1 - cosine between the embeddings of two views of an image, f_g, f_f and each part that both views show
     (not in the paper). Needs ``batch.views`` = 2."""
     extra: dict[str, Weight] = Field(default_factory=dict)
-    """Weights of losses of your own by name, added to L (docs/extending.md)."""
+    """Weights of your own losses by name; they are added to L (docs/extending.md)."""
 
     @property
     def distills(self) -> bool:
-        """Whether vectors of the network that the training starts from are needed."""
+        """Whether vectors of the original network, from which training starts, are needed."""
         return self.distillation.global_ > 0 or self.distillation.foreground > 0
 
     @field_validator("extra")

@@ -30,20 +30,20 @@ def objective(
     extra: ExtraLosses | None = None,
     source: Tensor | None = None,
 ) -> LossReport:
-    """L = λ_pa · L_pa + L_GiLt, what keeps a network's knowledge, and the weighted sum of ``config.extra``.
+    """L = λ_pa · L_pa + L_GiLt, plus distillation, consistency, and the weighted sum of ``config.extra``.
 
     Args:
         output: of the model in training mode.
         pid_index: [B] training classes.
         labels: [B, H, W] human parsing labels at the feature map's size, 0 = background; None only if λ_pa = 0.
         config: weights.
-        gather: joins the rows of all processes where each has a part of the batch: the mean of their losses then is
-            the loss of the whole batch, in value and in gradient.
-        extra: the losses of ``config.extra``, which may have parameters and so are built once for a training.
-        source: [B, D] what the network that the training starts from says of the clean images, for distillation.
+        gather: joins the rows of all processes if each has a part of the batch. The mean of their losses is then the
+            loss of the whole batch, in value and in gradient.
+        extra: the losses of ``config.extra``. They may have parameters, so they are built once for a training.
+        source: [B, D] the original network's embeddings of the clean images, for distillation.
 
     Raises:
-        LabelError: labels are needed and missing, or of another size or K.
+        LabelError: labels are needed but missing, or of another size or K.
         ConfigError: no loss is left (every weight is 0, or on an embedding that the model does not have), or an
             identity loss is asked of a model without identity classifiers.
 
@@ -94,7 +94,7 @@ def _visibility(output: ModelOutput, labels: Tensor | None, config: ObjectiveCon
         raise LabelError("objective.gilt.triplet_visibility = labels needs human parsing labels; none were given.")
     parts = torch.arange(1, output.visibility.shape[1] + 1, device=labels.device)
     seen = (labels.flatten(1).unsqueeze(1) == parts.view(1, -1, 1)).any(dim=2)
-    # An image without a label file tells nothing about its parts: all of them count.
+    # Without a label file nothing is known about an image's parts, so all of them count.
     unknown = (labels == IGNORED_LABEL).flatten(1).all(dim=1, keepdim=True)
     return (seen | unknown).to(output.visibility)
 
@@ -112,14 +112,14 @@ def gilt_terms(
     Args:
         output: of the model. pid_index: [B] training classes. config: weights and margins.
         visibility: [B, K] for the part-averaged triplet; None counts all parts.
-        gather: triplets are mined over what it returns, instead of the batch alone.
+        gather: triplets are mined over its result instead of the batch alone.
 
     Returns:
         Unweighted losses by name (``identity/global_``, ``triplet/parts``, ...), and the fraction of
         active triplets by the same names.
 
     Raises:
-        ConfigError: an identity loss is asked for, and the model has no identity classifiers.
+        ConfigError: an identity loss is requested, but the model has no identity classifiers.
     """
     terms: dict[str, Tensor] = {}
     active: dict[str, Tensor] = {}
@@ -141,7 +141,7 @@ def gilt_terms(
 
 
 def distillation_terms(output: ModelOutput, source: Tensor | None, config: DistillationConfig) -> dict[str, Tensor]:
-    """Mean of 1 - cosine to the source's vectors [B, D], unweighted, of each embedding whose weight is not 0.
+    """Mean of 1 - cosine to the source's vectors [B, D] for each embedding whose weight is not 0; unweighted.
 
     Raises:
         ConfigError: the vectors are missing, or of another width than the model's.
@@ -162,9 +162,9 @@ def distillation_terms(output: ModelOutput, source: Tensor | None, config: Disti
 
 
 def consistency_loss(output: ModelOutput) -> Tensor:
-    """Mean of 1 - cosine between two views: the batch's first half, and the same images again in its second.
+    """Mean of 1 - cosine between two views: the batch's second half shows the same images as its first.
 
-    f_g and f_f count once for each image, a part once where both views show it (Eq. 4).
+    f_g and f_f count once for each image. A part counts if both views show it (Eq. 4).
     """
     pairs, weights = [], []
     for vectors in (output.features.global_, output.features.foreground):

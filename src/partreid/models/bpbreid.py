@@ -35,7 +35,7 @@ class BPBReID(ReIDNetwork):
             )
 
     def attend(self, maps: Sequence[Tensor], part_maps: Tensor | None) -> PartAttention:
-        """Eq. 1; or the part maps E, behind a softmax or as they are."""
+        """Eq. 1; or the part maps E, through a softmax or unchanged."""
         if self.config.attention == "learned":
             logits = self.part_classifier(maps)
             attention = logits.softmax(dim=1)
@@ -47,10 +47,10 @@ class BPBReID(ReIDNetwork):
                 f"{'none' if part_maps is None else tuple(part_maps.shape)}."
             )
         background = torch.zeros_like(part_maps[:, :1])
-        # E lies in [0, 1]: for K = 8 no weight of the softmax exceeds e / (e + 7) = 0.28, and every part has 1 / 8 of
-        # the background, which is not far from an average over the whole image.
+        # E lies in [0, 1]. So for K = 8 no weight of the softmax exceeds e / (e + 7) = 0.28, and every part gets 1 / 8
+        # of the background. This is not far from an average over the whole image.
         weights = part_maps.softmax(dim=1) if self.config.attention == "fixed" else part_maps
-        # Seen is what the pose fields themselves show: their softmax over K parts never comes near a threshold.
+        # The pose fields themselves decide what is visible, because their softmax never comes near a threshold.
         visibility = self._visibility(torch.cat([background, part_maps], dim=1))
         return PartAttention(torch.cat([background, weights], dim=1), visibility)
 
@@ -73,7 +73,7 @@ class BPBReID(ReIDNetwork):
 
 
 class BoT(ReIDNetwork):
-    """One global embedding, no parts: what is matched is f_g (behind its BN neck in the preset "bot").
+    """One global embedding, no parts. Images are compared by f_g (after its BN neck in the preset "bot").
 
     Example:
         >>> from partreid.models.model_config import ModelConfig

@@ -43,17 +43,17 @@ def build_network(config: ModelConfig, num_identities: int, *, backbone: Backbon
 def build_fitting(
     config: ModelConfig, num_identities: int, shapes: Mapping[str, Sequence[int]], *, source: str
 ) -> ReIDNetwork:
-    """A network for tensors of these shapes: nothing that a file only claims takes memory.
+    """A network for tensors of these shapes. Memory is only taken after the shapes fit, so a file's claims cost none.
 
     Raises:
-        CheckpointError: they are not the network's; every key that does not fit is listed.
+        CheckpointError: the shapes are not the network's; every key that does not fit is listed.
     """
-    # Backbones are of known sizes. What stands behind them is as large as the configuration says.
+    # Backbones have known sizes. The layers after them are as large as the configuration says.
     backbone = build_backbone(config.backbone, output_stride=config.output_stride, map_stride=config.map_stride)
     try:
         with torch.device("meta"):  # shapes without numbers
             outline = build_network(config, num_identities, backbone=backbone)
-    except (RuntimeError, TypeError, OverflowError) as error:  # more elements than can be counted
+    except (RuntimeError, TypeError, OverflowError) as error:  # too many elements to count
         raise CheckpointError(f"{source} does not fit the model, whose sizes are absurd: {error}") from None
     check_shapes(outline.state_dict(), shapes, source=source)
     return build_network(config, num_identities, backbone=backbone)

@@ -17,7 +17,7 @@ MEANT_FOR = (
     "A short time, hours rather than days: people wear the same clothes on all images.",
     "Answers that a person looks at before anything follows from them.",
 )
-"""What any model of this package is meant for."""
+"""Intended uses of every model of this package."""
 
 NOT_MEANT_FOR = (
     "Saying who somebody is. A distance or a probability is evidence for a person to look at, never an identification.",
@@ -25,14 +25,14 @@ NOT_MEANT_FOR = (
     "Finding people again after they changed their clothes, and children or others whom its training did not show.",
     "Uses that the law forbids or that have no legal basis. In the European Union: docs/law.md of partreid.",
 )
-"""What no model of this package is meant for."""
+"""Uses for which no model of this package is meant."""
 
 COMMAND = "partreid dossier"
-"""The command that measures a model by groups of images and writes all that is known of it."""
+"""The command that measures a model by groups of images and writes its dossier."""
 
 
 def front_matter(model: ModelConfig, license: str | None) -> str:
-    """What the Hugging Face Hub reads of a card, between its lines of dashes."""
+    """The front matter of a card, which the Hugging Face Hub reads."""
     from huggingface_hub import ModelCardData
 
     named = NetworkName.of(model.backbone)
@@ -50,7 +50,7 @@ def uses() -> str:
 
 
 def taken(preprocess: PreprocessConfig) -> str:
-    """What goes into a model, in a sentence."""
+    """A model's input, in a sentence."""
     return (
         f"Input: {preprocess.height}×{preprocess.width} pixels (height × width), RGB; the extractor resizes and "
         "normalises."
@@ -58,6 +58,6 @@ def taken(preprocess: PreprocessConfig) -> str:
 
 
 def given(dimension: int | None, slots: Sequence[str]) -> str:
-    """What comes out of a model, in a sentence; None is the backbone's own width."""
+    """A model's output, in a sentence; None is the backbone's own width."""
     vector = "a vector" if dimension is None else f"{dimension} numbers"
     return f"Output: {vector} and a visibility for each of {', '.join(slots)}."

@@ -1,6 +1,6 @@
 """The network file of a model, in its checkpoint: ``backbone/NAME.xml``, named in ``config.json`` with its SHA-256.
 
-So a checkpoint is complete by itself, even if it is moved, and its backbone is the one of its training.
+So a checkpoint is complete, even if it is moved, and its backbone is the one that was trained.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from partreid.models.model_config import ModelConfig
 from partreid.models.network import ReIDNetwork
 
 FOLDER = "backbone"
-"""Of the network's files in a checkpoint."""
+"""Folder of the network's files in a checkpoint."""
 FILES_ENTRY = "backbone_files"
-"""Of ``config.json``: SHA-256 of each of them by its name; the graph's comes first."""
+"""Entry of ``config.json``: SHA-256 of each file by its name; the graph's file comes first."""
 
 
 def file_backbone(backbone: Backbone) -> FileBackbone | None:
-    """The backbone that was read from a file, below a finer map or not; None of any other."""
+    """The backbone that was read from a file, also inside a finer map; None for any other backbone."""
     inner = backbone.backbone if isinstance(backbone, FineMap) else backbone
     return inner if isinstance(inner, FileBackbone) else None
 
 
 def portable_config(model: ReIDNetwork) -> ModelConfig:
-    """A model's configuration as its checkpoint has it: a network file is named as it lies there.
+    """A model's configuration for its checkpoint. A network file has the name of its copy in the checkpoint.
 
     Raises:
-        CheckpointError: the file's bytes are not at hand.
+        CheckpointError: the file's bytes are not available.
     """
     named, backbone = NetworkName.of(model.config.backbone), file_backbone(model.backbone)
     if named is None and backbone is None:
@@ -51,7 +51,7 @@ def portable_config(model: ReIDNetwork) -> ModelConfig:
 
 
 def write_network(model: ReIDNetwork, folder: Path) -> dict[str, str]:
-    """Write the files of a model's backbone into a checkpoint; their digests by name, none where it has no files."""
+    """Write the files of a model's backbone into a checkpoint. Returns their digests by name; empty without files."""
     backbone = file_backbone(model.backbone)
     if backbone is None or backbone.files is None:
         return {}
@@ -75,13 +75,13 @@ def named_files(config: Mapping[str, Any], *, source: str) -> dict[str, str]:
 
 
 def resolved(config: ModelConfig, folder: Path, digests: Mapping[str, str]) -> ModelConfig:
-    """A checkpoint's configuration with its network file where it lies now.
+    """A checkpoint's configuration with the present path of its network file.
 
     Args:
-        config: as ``config.json`` has it. folder: of the checkpoint. digests: of :func:`named_files`.
+        config: from ``config.json``. folder: of the checkpoint. digests: from :func:`named_files`.
 
     Raises:
-        CheckpointError: the file is not in the checkpoint, or is another than the model was saved with.
+        CheckpointError: the file is not in the checkpoint, or differs from the one that the model was saved with.
     """
     named = NetworkName.of(config.backbone)
     if named is None:
@@ -116,7 +116,7 @@ def check_whole(model: ReIDNetwork, digests: Mapping[str, str], *, source: str) 
     """Check that the checkpoint has a digest of every file from which a loaded backbone was read.
 
     Raises:
-        CheckpointError: one has none.
+        CheckpointError: a digest is missing.
     """
     backbone = file_backbone(model.backbone)
     if backbone is not None and backbone.files is not None and dict(backbone.files.digests) != dict(digests):
@@ -125,19 +125,19 @@ def check_whole(model: ReIDNetwork, digests: Mapping[str, str], *, source: str) 
 
 
 def same_network(name: str, digests: Mapping[str, str]) -> bool:
-    """Whether the network file of a name is, byte for byte, the one that a checkpoint carries."""
+    """Whether a named network file is, byte for byte, the one in a checkpoint."""
     outline = network_outline(name)
     return outline is not None and [*outline.digests.values()] == [*digests.values()]
 
 
 def carried_network(config_file: Path) -> tuple[str, dict[str, str]] | None:
-    """The network file that a checkpoint carries: the backbone's name there, and its files' digests; None without one.
+    """The network file in a checkpoint: the backbone's name there, and its files' digests; None without a file.
 
     Args:
         config_file: ``config.json`` of the checkpoint.
 
     Raises:
-        CheckpointError: it lacks it, or holds another.
+        CheckpointError: the file is missing, or is another one.
     """
     config = read_json(config_file, error=CheckpointError)
     files = named_files(config, source=str(config_file)) if isinstance(config, dict) else {}
@@ -154,14 +154,14 @@ def check_same_file(backbone: Backbone, config_file: Path) -> None:
     """Check that weights of one network file are not loaded into another, which may have the same names and sizes.
 
     Args:
-        backbone: that is to be filled. config_file: ``config.json`` of the checkpoint that it is filled from.
+        backbone: that gets the weights. config_file: ``config.json`` of the checkpoint that they come from.
 
     Raises:
         CheckpointError: the files differ.
     """
     mine, theirs = file_backbone(backbone), carried_network(config_file)
     if mine is None or mine.files is None or theirs is None:
-        return  # names and sizes of the weights tell
+        return  # names and sizes of the weights tell whether they fit
     name, digests = theirs
     if [*mine.files.digests.values()] != [*digests.values()]:
         raise CheckpointError(

@@ -44,7 +44,7 @@ from partreid.version import __version__
 FORMAT, VERSION = "partreid-checkpoint", 1
 CONFIG_FILE, WEIGHTS_FILE, METRICS_FILE = _FILES = "config.json", "model.safetensors", "metrics.json"
 TRAIN_FILE = "train.toml"
-"""Beside them in a run: how the model was trained."""
+"""In a run, beside these files: how the model was trained."""
 CHECKPOINT_FOLDER = "checkpoint"
 """Name of the checkpoint inside a run folder."""
 
@@ -84,7 +84,7 @@ def write_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
     (folder / METRICS_FILE).write_text(json.dumps(dict(checkpoint.metrics), indent=2) + "\n", encoding="utf-8")
     try:
         save_model(checkpoint.model, str(folder / WEIGHTS_FILE))
-    except SafetensorError as error:  # safetensors reports a full disk so
+    except SafetensorError as error:  # safetensors reports a full disk this way
         raise CheckpointError(f"Cannot write {folder / WEIGHTS_FILE}: {error}. Is the disk full?") from error
 
 
@@ -93,8 +93,8 @@ def save_checkpoint(checkpoint: Checkpoint, folder: str | Path) -> Path:
     """Write a checkpoint folder, completely or not at all. An existing checkpoint is replaced.
 
     Raises:
-        CheckpointError: it cannot be written (full disk, read-only folder); the former one is unchanged. Or the
-            folder holds something else, which would be lost.
+        CheckpointError: the checkpoint cannot be written (full disk, read-only folder), and the former one is
+            unchanged; or the folder contains something else, which would be lost.
     """
     if Path(folder).is_dir() and any(Path(folder).iterdir()) and not (Path(folder) / CONFIG_FILE).is_file():
         raise CheckpointError(f"{folder} holds something that is no checkpoint. Choose a new or empty folder.")
@@ -108,15 +108,15 @@ def load_checkpoint(source: str | Path, *, overrides: Sequence[str] | Mapping[st
     """Read a checkpoint folder, a run folder that holds one, or a Hugging Face Hub repository ``"hf:org/name"``.
 
     Args:
-        source: where it is; "shipped" is the model inside the package; or the name of a network file as a backbone,
-            ``"openvino/FILE.xml"``, which is taken as it is: its own embedding is the only slot, "global".
+        source: its place; "shipped" is the model inside the package. Or the name of a network file as a backbone,
+            ``"openvino/FILE.xml"``, which is used unchanged: its own embedding is the only slot, "global".
         overrides: new values for fields of the model that affect its forward pass but need no other weights:
             ``{"visibility": "continuous"}`` or ``["visibility=continuous"]``.
 
     Raises:
         ConfigError: an override is not a field, or its value does not fit.
-        CheckpointError: it is missing, incomplete, of another program or of a newer format, or its weights do not fit;
-            every wrong key is listed.
+        CheckpointError: the checkpoint is missing or incomplete, of another program or a newer format; or its weights
+            do not fit (every wrong key is listed).
     """
     if is_network_file(source):
         return _network_as_it_is(str(source), overrides)
@@ -156,7 +156,7 @@ def load_checkpoint(source: str | Path, *, overrides: Sequence[str] | Mapping[st
 
 
 def _network_as_it_is(name: str, overrides: Sequence[str] | Mapping[str, object]) -> Checkpoint:
-    """A network file as a model: its own embedding, compared by the cosine, of images as it reads them."""
+    """A network file as a model: images are prepared as it needs them, and its own embedding is compared by cosine."""
     config = ModelConfig(backbone=name, attention="none", own_embedding=True, normalize_embeddings=True)
     config = _overridden(config, overrides)
     backbone = build_backbone(name)
@@ -164,7 +164,7 @@ def _network_as_it_is(name: str, overrides: Sequence[str] | Mapping[str, object]
 
 
 def _overridden(config: ModelConfig, overrides: Sequence[str] | Mapping[str, object]) -> ModelConfig:
-    """The configuration with overrides that do change what the network says, and that its weights can follow."""
+    """The configuration with overrides. Each must change the network's output and fit its weights."""
     if isinstance(overrides, Mapping):
         overrides = [f"{field}={json.dumps(value)}" for field, value in overrides.items()]
     overrides = [overrides] if isinstance(overrides, str) else overrides
@@ -196,12 +196,12 @@ def read_metrics(source: str | Path) -> dict[str, Any]:
 def find_checkpoint(source: str | Path) -> Path:
     """The checkpoint folder of a source.
 
-    ``"shipped"`` and the name of the model inside the package mean that one; ``"./shipped"`` is a folder.
+    ``"shipped"`` and the name of the model inside the package mean this model; ``"./shipped"`` is a folder.
     ``"hf:org/name"`` is a repository of the Hugging Face Hub, and so is ``"org/name"`` if neither this path nor a
     folder ``org`` exists.
 
     Raises:
-        CheckpointError: there is none. WrongTypeError: the source is no text or path.
+        CheckpointError: there is no checkpoint. WrongTypeError: the source is neither a text nor a path.
     """
     if not isinstance(source, str | os.PathLike):
         raise WrongTypeError(
@@ -237,12 +237,12 @@ def find_checkpoint(source: str | Path) -> Path:
 
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
-"""How the Hub writes owner and name; anything else is a path."""
+"""The Hub's form owner/name. Anything else is a path."""
 _HUB = re.compile(r"hf:(//)?|https?://(huggingface\.co|hf\.co)/")
 
 
 def _no_folder(path: Path) -> str:
-    """What to do with a file that was given in the place of a folder."""
+    """Advice about a file that was given instead of a folder."""
     if path.name in (CONFIG_FILE, WEIGHTS_FILE, METRICS_FILE) and (path.parent / CONFIG_FILE).is_file():
         return f"{path} is one file of a checkpoint. Give its folder: {path.parent}."
     if path.suffix in (".onnx", ".xml", ".bin"):
@@ -259,7 +259,7 @@ def _no_folder(path: Path) -> str:
 
 
 def holds_models(folder: str | Path) -> bool:
-    """Whether a folder is, or holds in folders of its own, checkpoints or runs, whole or not."""
+    """Whether a folder is a checkpoint or run, or contains some, complete or not."""
     path = Path(folder)
     known = (recover_folder(path / CHECKPOINT_FOLDER), path / CONFIG_FILE, path / WEIGHTS_FILE)
     return any(one.exists() for one in known) or bool(_runs_in(path))
@@ -270,7 +270,7 @@ def _runs_in(folder: Path) -> list[str]:
 
 
 def _held(folder: Path) -> str:
-    """What a folder without a checkpoint holds in its place."""
+    """Advice about a folder without a checkpoint, by its content."""
     if runs := _runs_in(folder):
         return f"Runs in it: {', '.join(runs[:10])}. Give one of them."
     if (folder / WEIGHTS_FILE).is_file():
@@ -279,7 +279,7 @@ def _held(folder: Path) -> str:
 
 
 def _nearest(path: Path) -> str:
-    """The folder that a mistyped path may have meant, in words."""
+    """A sentence with the folder that a mistyped path may have meant."""
     known = path
     while not known.parent.exists():
         known = known.parent
@@ -307,7 +307,7 @@ def _from_hub(repository: str) -> Path:
     if not (folder / CONFIG_FILE).is_file():
         raise CheckpointError(f"The Hugging Face Hub's {repository} holds no partreid checkpoint: no {CONFIG_FILE}.")
     names = named_files(_read_json(folder / CONFIG_FILE), source=f"{repository}, {CONFIG_FILE}")
-    # At once with the others: these may be of another state of the repository by now.
+    # Downloaded together with the others, because later the repository may have changed.
     return download(repository, (*_FILES, *(f"{FOLDER}/{name}" for name in names))) if names else folder
 
 

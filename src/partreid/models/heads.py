@@ -1,4 +1,4 @@
-"""The part classifier (Eq. 1), and what follows pooling: embedding heads, BN necks and identity classifiers (Eq. 6)."""
+"""The part classifier (Eq. 1), and the layers after pooling: embedding heads, BN necks and classifiers (Eq. 6)."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class PixelPartClassifier(nn.Module):
         nn.init.zeros_(self.classifier.bias)  # type: ignore[arg-type]
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        """Scores [B, K+1, H, W] of the map that is joined of these; their softmax over dim 1 is M of Eq. 1.
+        """Scores [B, K+1, H, W] of the joined map; their softmax over dim 1 is M of Eq. 1.
 
-        A 1×1 convolution is linear, and so is upsampling: each map is convolved with its own channels' weights as it
-        is, and K+1 scores are upsampled in the place of a thousand channels.
+        A 1×1 convolution and upsampling are both linear, so their order does not matter. Each map is convolved at its
+        own size with its own channels' weights. Then K+1 scores are upsampled instead of a thousand channels.
 
         Args:
             maps: [B, C_s, H_s, W_s] from fine to coarse, as :func:`~partreid.models.backbones.base.join_maps` joins
@@ -57,7 +57,7 @@ class PixelPartClassifier(nn.Module):
         return scores
 
     def _normed(self, features: Tensor, mine: slice) -> Tensor:
-        """The norm of those channels of the joined map that these features are."""
+        """The part of the joined map's norm that belongs to these features' channels."""
         norm = self.bn
         if not isinstance(norm, nn.BatchNorm2d) or features.shape[1] == norm.num_features:
             normed: Tensor = norm(features)
@@ -71,7 +71,7 @@ class PixelPartClassifier(nn.Module):
 def _convolved(features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     if not (torch.is_grad_enabled() and features.is_contiguous(memory_format=torch.channels_last)):
         return F.conv2d(features, weight, bias)
-    # The same product without a copy of the map; its backward takes half the time of the convolution's.
+    # A convolution's product without a copy of the map; its backward takes half the time.
     flat = weight.permute(0, 2, 3, 1).flatten(1)
     return F.linear(features.permute(0, 2, 3, 1), flat, bias).permute(0, 3, 1, 2)
 
@@ -79,7 +79,7 @@ def _convolved(features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 class EmbeddingHead(nn.Module):
     """Linear + BatchNorm1d + ReLU from C to D channels (published weights; none in the paper).
 
-    One head serves [B, C], or all parts together as [B, K, C]: then its statistics are over B·K vectors.
+    One head serves one region, [B, C], or all parts together, [B, K, C]. Then its statistics are over B·K vectors.
     """
 
     def __init__(self, channels: int, dim: int) -> None:
@@ -105,7 +105,7 @@ class BNNeck(nn.Module):
         super().__init__()
         self.bn = nn.BatchNorm1d(dim)
         self.bn.bias.requires_grad_(False)
-        with warnings.catch_warnings():  # PyTorch warns of a network that knows nobody
+        with warnings.catch_warnings():  # PyTorch would warn of zero identities
             warnings.filterwarnings("ignore", "Initializing zero-element tensors")
             self.classifier = nn.Linear(dim, num_identities, bias=False)
             nn.init.normal_(self.classifier.weight, std=_WEIGHT_STD)

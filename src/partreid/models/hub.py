@@ -16,7 +16,7 @@ _METRICS = ("rank1", "mAP", "mINP", "epoch")
 
 
 def download(repository: str, files: Sequence[str]) -> Path:
-    """A folder that holds these files of ``"org/name"``, as far as they are there; errors are CheckpointErrors."""
+    """A folder with these files of ``"org/name"``, as far as they exist. Errors are CheckpointErrors."""
     from huggingface_hub import snapshot_download
 
     try:
@@ -26,7 +26,7 @@ def download(repository: str, files: Sequence[str]) -> Path:
 
 
 def upload(folder: Path, repository: str, *, private: bool | None, token: str | None, message: str) -> str:
-    """Publish a folder as the model ``"org/name"``, which is made where there is none; returns its address."""
+    """Publish a folder as the model ``"org/name"``, which is created if necessary. Returns its address."""
     from huggingface_hub import HfApi
 
     api = HfApi(token=token)

@@ -88,7 +88,7 @@ class ModelConfig(ConfigModel):
 
     @property
     def input_multiple(self) -> int:
-        """Height and width of images must be multiples of it."""
+        """Height and width of images must be multiples of this number."""
         return map_geometry(self.backbone, self.output_stride).multiple
 
     @property
@@ -98,12 +98,12 @@ class ModelConfig(ConfigModel):
 
     @property
     def visibility_rule(self) -> str:
-        """How it is decided what is visible: :attr:`visibility`, or "always" where every part is."""
+        """The rule of visibility: :attr:`visibility`, or "always" if every part is always visible."""
         return self.visibility if self.attention in ("learned", "fixed", "fields") else "always"
 
     @property
     def idle_fields(self) -> frozenset[str]:
-        """Fields of the forward pass that have no effect, given the others."""
+        """Fields of the forward pass that have no effect with the present values of the others."""
         idle = set()
         if self.visibility_rule != "threshold":
             idle.add("visibility_threshold")
@@ -126,9 +126,9 @@ class ModelConfig(ConfigModel):
 
     @property
     def slots(self) -> tuple[str, ...]:
-        """Names of what is compared (Eq. 9): the foreground and the parts; stripes alone; the global embedding.
+        """Names of the compared slots (Eq. 9): the foreground and the parts; only stripes; or the global embedding.
 
-        The backbone's own embedding, where it is kept, comes first.
+        The backbone's own embedding, if it is kept, comes first.
         """
         holistic = {"stripes": (), "none": (GLOBAL,)}.get(self.attention, (FOREGROUND,))
         own = (GLOBAL,) if self.own_embedding and self.attention != "none" else ()
@@ -146,7 +146,7 @@ def paper_model() -> ModelConfig:
 
 
 def bot_model() -> ModelConfig:
-    """BoT (Luo et al. 2019): the global embedding behind its BN neck, compared by the angle."""
+    """BoT (Luo et al. 2019): the global embedding after its BN neck, compared by the angle."""
     return ModelConfig(attention="none", foreground_embedding="bn", normalize_embeddings=True)
 
 

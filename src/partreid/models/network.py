@@ -1,4 +1,4 @@
-"""What BPBReID and its baselines share: a backbone, pooled regions, a BN neck and a classifier on each of them."""
+"""The common base of BPBReID and its baselines: a backbone, pooled regions, a BN neck and a classifier on each."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from partreid.models.model_config import ModelConfig
 from partreid.types import ModelOutput, PartEmbeddings, RegionVectors
 
 _SMALLEST = 1e-6
-"""Mean weight of a region below which it counts as nowhere."""
+"""A region with a smaller mean weight counts as nowhere."""
 
 _HOLISTIC_NECKS = {"global_": "global_neck", "foreground": "foreground_neck", "concat": "concat_neck"}
 
@@ -29,7 +29,7 @@ class PartAttention(NamedTuple):
 
     Attributes:
         maps: [B, K+1, H, W] in [0, 1], channel 0 = background.
-        visibility: [B, K]. logits: [B, K+1, H, W] before the softmax of Eq. 1, or None where nothing is learned.
+        visibility: [B, K]. logits: [B, K+1, H, W] before the softmax of Eq. 1; None if attention is not learned.
     """
 
     maps: Tensor
@@ -43,18 +43,18 @@ class ReIDNetwork(nn.Module, ABC):
     Args:
         config: architecture and numerics.
         num_identities: training identities (rows of the identity classifiers).
-        backbone: a feature extractor that is already built, else a new one **without pretrained weights**.
+        backbone: a feature extractor that is already built. None = a new one **without pretrained weights**.
     """
 
     REGIONS: ClassVar[tuple[str, ...]] = RegionVectors.NAMES
-    """The regions that there are, in the words of :class:`~partreid.types.RegionVectors`."""
+    """The regions of this network, in the words of :class:`~partreid.types.RegionVectors`."""
     MATCHED: ClassVar[str | None] = "foreground"
-    """The holistic region that is compared beside the parts; None compares the parts alone."""
+    """The holistic region that is compared beside the parts; None = only the parts are compared."""
 
     def __init__(self, config: ModelConfig, num_identities: int, *, backbone: Backbone | None = None) -> None:
         super().__init__()
         if num_identities < 0:
-            raise ConfigError(f"A network knows 0 or more training identities, got {num_identities}.")
+            raise ConfigError(f"The number of training identities must be 0 or more, got {num_identities}.")
         self.config = config
         self.num_identities = num_identities
         if backbone is None:
@@ -96,9 +96,10 @@ class ReIDNetwork(nn.Module, ABC):
         return self.config.slots
 
     def build_attention(self) -> None:
-        """Make the layers that find the parts; none where nothing is learned.
+        """Make the layers that find the parts, if attention is learned.
 
-        Called between backbone and heads: a seed draws the same initial weights as in every version so far.
+        It is called between backbone and heads, so that a seed gives the same initial weights as in all versions so
+        far.
         """
 
     @abstractmethod
@@ -106,22 +107,22 @@ class ReIDNetwork(nn.Module, ABC):
         """Part attention over the feature map G [B, C, H, W]; ``part_maps`` as in :meth:`forward`.
 
         Args:
-            maps: G, or what is joined to G, from fine to coarse: H and W are those of the first.
+            maps: G, or the maps that are joined to G, from fine to coarse. H and W are those of the first.
         """
 
     @abstractmethod
     def region_weights(self, attention: Tensor) -> dict[str, Tensor]:
-        """How much each cell of G counts in each region's vector: [B, 1, H, W] for "global_" and "foreground",
-        [B, K, H, W] for "parts", last; those that there are.
+        """The weight of each cell of G in each region's vector: [B, 1, H, W] for "global_" and "foreground", then
+        [B, K, H, W] for "parts". Only the network's own regions are included.
 
         Args:
             attention: [B, K+1, H, W], channel 0 = background.
         """
 
     def pool(self, maps: Sequence[Tensor], attention: Tensor) -> RegionVectors:
-        """Pool G under the maps [B, K+1, H, W] → f_g, f_f [B, C] and f_1..f_K [B, K, C], those that there are.
+        """Pool G under the maps [B, K+1, H, W] → f_g, f_f [B, C] and f_1..f_K [B, K, C], as far as they exist.
 
-        Sums are linear, and so is upsampling: each map is pooled as it is, under weights brought to its size.
+        Sums and upsampling are both linear. So each map is pooled at its own size, with weights brought to this size.
         """
         regions = self.region_weights(attention)
         weights = torch.cat(list(regions.values()), dim=1).to(maps[0].dtype)
@@ -146,29 +147,30 @@ class ReIDNetwork(nn.Module, ABC):
     def embed(
         self, stages: dict[int, Tensor], part_maps: Tensor | None = None, *, classify: bool = True
     ) -> ModelOutput:
-        """Everything behind the backbone.
+        """Everything after the backbone.
 
         Args:
-            stages: its features by stride (``Backbone.unjoined``); read are those that make up its map, and of its own
-                embedding if that is kept.
-            part_maps, classify: as of :meth:`forward`.
+            stages: its features by stride (``Backbone.unjoined``). Those of its map are used, and those of its own
+                embedding if it is kept.
+            part_maps, classify: as in :meth:`forward`.
         """
-        maps = [stages[stride] for stride in self.backbone.joined_strides]  # G [B, C, h, w], as far as it is joined
+        maps = [stages[stride] for stride in self.backbone.joined_strides]  # the maps that are joined to G [B, C, h, w]
         attention = self.attend(maps, part_maps)
         pooled = self.pool_own(stages, attention.maps) if self.config.own_embedding else self.pool(maps, attention.maps)
         return self.finish(pooled, attention, classify=classify)
 
     def pool_own(self, stages: dict[int, Tensor], attention: Tensor) -> RegionVectors:
-        """Each region as the backbone itself would embed the image: its last map, weighted by the region's attention.
+        """Embed each region with the backbone's own layers: its last map is weighted by the region's attention.
 
-        The weights of a region are divided by their mean, so that those of the whole image are 1. What the backbone
-        learned to make of a map, it so makes of a part of it: regions begin where it stands, not at random numbers.
+        The weights of a region are divided by their mean, so that the weights of the whole image are 1. So the layers
+        that learned to embed a whole map also embed a part of it. Training of the regions then starts from embeddings
+        that work, not from random numbers.
 
         Args:
             stages: the backbone's features by stride. attention: [B, K+1, H, W], channel 0 = background.
 
         Returns:
-            f_g, f_f [B, D] and f_1..f_K [B, K, D], those that there are.
+            f_g, f_f [B, D] and f_1..f_K [B, K, D], as far as the network has them.
         """
         features = stages[self.backbone.vector_stride]
         masks = {"global_": torch.ones_like(attention[:, :1])}
@@ -184,7 +186,8 @@ class ReIDNetwork(nn.Module, ABC):
         return _by_region(self.backbone.vector({self.backbone.vector_stride: maps}).view(batch, count, -1), list(masks))
 
     def finish(self, pooled: RegionVectors, attention: PartAttention, *, classify: bool = False) -> ModelOutput:
-        """Everything behind the pooling: heads, BN necks, and what is matched. Arguments as of :meth:`forward`."""
+        """Everything after the pooling: heads, BN necks, and the embeddings to compare. Arguments as in
+        :meth:`forward`."""
         vectors = {name: head(getattr(pooled, name)) for name, head in self.heads.items()}
         concat = {"concat": vectors["parts"].flatten(1)} if "parts" in vectors else {}
         regions = RegionVectors(**vectors, **concat)
@@ -210,7 +213,7 @@ class ReIDNetwork(nn.Module, ABC):
             )
 
     def _per_region(self, regions: RegionVectors, function: Callable[[Any, Tensor], Tensor]) -> RegionVectors:
-        """``function`` of each region's BN neck and vectors."""
+        """Call ``function`` with each region's BN neck and vectors."""
         results = {
             name: function(getattr(self, neck), getattr(regions, name))
             for name, neck in _HOLISTIC_NECKS.items()
@@ -245,6 +248,6 @@ class ReIDNetwork(nn.Module, ABC):
 
 
 def _by_region(vectors: Tensor, names: Sequence[str]) -> RegionVectors:
-    """Vectors [B, M, C] of one map each, and of all parts behind them."""
+    """Split vectors [B, M, C] into regions: the holistic ones, and all parts after them."""
     holistic = {name: vectors[:, index] for index, name in enumerate(names) if name != "parts"}
     return RegionVectors(**holistic, parts=vectors[:, len(holistic) :] if "parts" in names else None)

@@ -1,8 +1,8 @@
 """Reading published BPBReID checkpoints: one file of ``torch.save``, with the numerics of ``official_model()``.
 
-The names in its stored configuration are no part of a published format, so none is relied on: fields are found by what
-they are called and what they hold. What is not found falls back to the tensors or to the paper, and every choice says
-where it comes from.
+The names in its stored configuration are not part of a published format, so this module does not rely on any of them.
+It finds fields by similar names and by their values. A missing value is taken from the tensors or from the paper. Every
+choice says where it comes from.
 
 The file may hold a ``yacs`` configuration. It is read by PyTorch's restricted unpickler with an ordered
 dictionary in its place: no code of the file is ever run.
@@ -36,7 +36,7 @@ _SIZES, _LARGE = {"resnet50": (256, 128)}, (384, 128)  # paper §4.2: ResNet-50;
 
 @dataclass(frozen=True)
 class OfficialOptions:
-    """What the user knows better than the file; None = as the file says.
+    """Values that the user knows better than the file; None = as the file says.
 
     Attributes:
         parts: name of the part schema. height, width: of the input in pixels.
@@ -49,7 +49,7 @@ class OfficialOptions:
 
 @dataclass(frozen=True)
 class FoundSetting:
-    """A value and, in words, where it comes from; ``assumed`` if the file does not tell it."""
+    """A value and its origin in words; ``assumed`` if the file does not tell it."""
 
     value: Any
     source: str
@@ -60,14 +60,14 @@ class StoredConfig:
     """The configuration in a checkpoint, whatever its fields are called.
 
     Args:
-        content: nested mappings; anything else counts as none.
+        content: nested mappings; anything else counts as an empty configuration.
     """
 
     def __init__(self, content: Any) -> None:
         self.entries = tuple(_walk(content))
 
     def schema(self, num_parts: int, chosen: str | None) -> FoundSetting:
-        """The part schema's name: the chosen one, the one that a field names, else the usual one for K.
+        """The part schema's name: the user's choice, or the one that a field names, or the usual one for K.
 
         Raises:
             ConfigError: the chosen one does not exist or has another number of parts.
@@ -110,7 +110,7 @@ class StoredConfig:
         return FoundSetting(default, "assumed, the paper's for this backbone", assumed=True)
 
     def _channels(self, name: str, default: Sequence[float], *, lowest: float) -> FoundSetting:
-        """Three numbers of [0, 1] under a key that ends in ``name``, with or without something before it."""
+        """Three numbers in [0, 1] under a key that is ``name`` or ends in it."""
         for key, value in self.entries:
             last = key.rpartition(".")[2].lower()
             if (last != name and not last.endswith(f"_{name}")) or not isinstance(value, list | tuple):
@@ -130,7 +130,7 @@ def _of_length(num_parts: int) -> list[str]:
 
 
 def _walk(node: Any, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
-    """Every (dotted key, value) of nested dictionaries, down to a sane depth, that is not itself a dictionary."""
+    """Every (dotted key, value) of nested dictionaries whose value is no dictionary, down to a reasonable depth."""
     if isinstance(node, Mapping) and depth < _DEEPEST:
         for key, value in node.items():
             if isinstance(value, Mapping):
@@ -141,7 +141,7 @@ def _walk(node: Any, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, An
 
 KEY_PREFIXES: dict[str, str | None] = {
     "backbone_appearance_feature_extractor.classifier.": None,
-    # 1920 → 512 channels behind HRNet's joined map; every head behind it takes the 1920, so nothing reads these.
+    # 1920 → 512 channels after HRNet's joined map. Nothing uses these weights, because all heads take the 1920.
     "backbone_appearance_feature_extractor.cls_head.": None,
     "backbone_appearance_feature_extractor.": "backbone.",
     "global_after_pooling_dim_reduce.": "heads.global_.",
@@ -155,9 +155,9 @@ KEY_PREFIXES: dict[str, str | None] = {
     "concat_parts_identity_classifier.": "concat_neck.",
     "parts_identity_classifier.": "part_necks.",
 }
-"""Published key prefix → ours; None = not used in matching, ignored by name. The first that fits counts."""
+"""Published key prefix → ours; None = not used in matching, so these keys are ignored. The first match counts."""
 
-_BACKBONES = {  # a key that only this backbone has → its name; the first that is there counts
+_BACKBONES = {  # a key that only this backbone has → its name; the first one found counts
     "backbone.incre_modules.3.0.conv3.weight": "hrnet_w32",
     "backbone.layer1.0.bn1.IN.weight": "resnet50_ibn_a",
     "backbone.layer4.2.conv3.weight": "resnet50",
@@ -172,7 +172,7 @@ class OfficialImport(Guided):
     Attributes:
         checkpoint: model in evaluation mode, preprocessing, and the scores that the file stores.
         used: the file's keys that were loaded. ignored: the others, which matching does not use.
-        choices: what was taken from where, by name: backbone, parts, height, width, mean, std.
+        choices: values and their origins by name: backbone, parts, height, width, mean, std.
     """
 
     checkpoint: Checkpoint
@@ -183,17 +183,17 @@ class OfficialImport(Guided):
 
 @guided
 def load_official(path: str | Path, *, options: OfficialOptions | None = None) -> Checkpoint:
-    """Read a published BPBReID checkpoint (ResNet-50, HRNet-W32), with a warning of what had to be assumed.
+    """Read a published BPBReID checkpoint (ResNet-50, HRNet-W32), with a warning about assumed values.
 
     Args:
-        path: the ``.pth.tar`` file. options: part schema and input size, where you know them better than the file.
+        path: the ``.pth.tar`` file. options: part schema and input size, if you know them better than the file.
 
     Returns:
         The model in evaluation mode. Part names, input size and normalisation come from the stored configuration.
 
     Raises:
-        CheckpointError: missing, damaged, holding more than tensors and a configuration, of an unknown
-            backbone, or with keys that do not fit (all are listed).
+        CheckpointError: the file is missing or damaged, contains more than tensors and a configuration, has an unknown
+            backbone, or keys that do not fit (all are listed).
         ConfigError: the options, or the file's own configuration, do not fit the model.
     """
     result = read_official(path, options=options)
@@ -242,7 +242,7 @@ def translate_keys(state: Mapping[str, Tensor], *, source: str) -> tuple[dict[st
     """Published names → ours, and the published names that matching does not use.
 
     Raises:
-        CheckpointError: a key has no place, or one that sizes are read from is missing.
+        CheckpointError: a key is unknown, or a key that determines sizes is missing.
     """
     translated, ignored, unknown = {}, [], []
     for key, value in state.items():
@@ -267,7 +267,7 @@ def translate_keys(state: Mapping[str, Tensor], *, source: str) -> tuple[dict[st
 def _read(path: Path) -> dict[str, Any]:
     scalar = np.float64(0).__reduce__()[0]
     allowed = [
-        # The only dictionaries that PyTorch's restricted unpickler fills are plain, ordered and counting ones.
+        # PyTorch's restricted unpickler only fills plain, ordered and counting dictionaries.
         (OrderedDict, "yacs.config.CfgNode"),
         (scalar, "numpy.core.multiarray.scalar"),
         (scalar, "numpy._core.multiarray.scalar"),
@@ -289,12 +289,12 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _metrics(content: Mapping[str, Any]) -> dict[str, float]:
-    """The scores and the epoch that the file stores, those that are finite numbers."""
+    """The scores and the epoch that the file stores, if they are finite numbers."""
     metrics = {}
     for key in _METRICS:
         try:
             value = float(content[key])
-        except (KeyError, TypeError, ValueError, RuntimeError):  # not there, or no number: nothing depends on it
+        except (KeyError, TypeError, ValueError, RuntimeError):  # missing, or no number; nothing depends on it
             continue
         if math.isfinite(value):
             metrics[key] = value

@@ -1,8 +1,8 @@
 """The trained model inside the package: ``"shipped"``, or its own name with a version, such as ``partreid-light-1``.
 
-It is an ordinary checkpoint folder with a calibration and a card (README.md), in half precision; loading it makes
-float32 of it. ``models.json`` beside it says what it is called and what its files' checksums are, and which fingerprint
-belongs to which name, also of former versions. ``python -m partreid.reports.shipped`` puts another in its place.
+It is an ordinary checkpoint folder with a calibration and a card (README.md). The file is in half precision; loading
+converts it to float32. ``models.json`` beside it contains its name, its files' checksums, and the fingerprint of every
+name, also of former versions. ``python -m partreid.reports.shipped`` replaces it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from partreid.json_files import read_json
 from partreid.version import __version__
 
 SHIPPED = "shipped"
-"""What the model of this version is called, whichever it is."""
+"""The name that always means the model of this version."""
 
 FOLDER = Path(__file__).with_name("shipped_models")
 INDEX_FILE = "models.json"
@@ -33,16 +33,16 @@ def shipped_name() -> str:
 
 
 def is_shipped(source: object) -> bool:
-    """Whether a text means the model inside the package; a path, also ``./shipped``, means a folder."""
+    """Whether a text means the model inside the package. A path, such as ``./shipped``, means a folder."""
     if source == SHIPPED and isinstance(source, str):
         return True
-    with suppress(CheckpointError):  # whoever needs it says so
+    with suppress(CheckpointError):  # who needs the model reports it
         return isinstance(source, str) and source == shipped_name()
     return False
 
 
 def shipped_folder(source: str) -> Path | None:
-    """The checked checkpoint folder that a text means; None where it names no model that partreid ever came with.
+    """The checked checkpoint folder that a text means; None if no version of partreid came with a model of that name.
 
     Raises:
         CheckpointError: a file is missing or damaged; or the model came with another version of partreid.
@@ -72,7 +72,7 @@ def shipped_folder(source: str) -> Path | None:
 
 
 def named_model(fingerprint: str) -> str:
-    """A fingerprint, with the name before it where it is that of a model that partreid comes or came with.
+    """A fingerprint. If partreid comes or came with this model, the model's name stands before it.
 
     Example:
         >>> named_model("0123456789abcdef")

@@ -31,7 +31,7 @@ def load_backbone(backbone: Backbone, source: str | Path) -> None:
     check_same_file(backbone, path.with_name(CONFIG_FILE))
     prefix = "backbone."
     state = {k.removeprefix(prefix): v for k, v in read_state_dict(path).items() if k.startswith(prefix)}
-    state = {k.removeprefix(prefix): v for k, v in state.items()}  # FineMap holds the backbone once more
+    state = {k.removeprefix(prefix): v for k, v in state.items()}  # a FineMap's state has the backbone twice
     load_exactly(backbone.backbone if isinstance(backbone, FineMap) else backbone, state, source=str(path))
 
 

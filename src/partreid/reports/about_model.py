@@ -1,4 +1,4 @@
-"""What only a model's makers know of it: ``--about FILE`` of the dossier."""
+"""Facts about a model that only its makers know: ``--about FILE`` of the dossier."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ NOT_STATED = "not stated"
 
 
 class DataTerms(ConfigModel):
-    """A data set and what one may do with it."""
+    """A data set and its terms of use."""
 
     name: str
     """Of the set."""
     source: str = NOT_STATED
-    """Where it was had from."""
+    """Where it came from."""
     terms: str = NOT_STATED
     """Its licence or terms of use."""
     people: str = NOT_STATED
@@ -23,19 +23,19 @@ class DataTerms(ConfigModel):
 
 
 class AboutModel(ConfigModel):
-    """What a model's makers state of it. Nothing of this can be measured; what is missing is "not stated"."""
+    """The makers' statements about a model. None of them can be measured; a missing one is shown as "not stated"."""
 
     license: str = ""
-    """Of the weights, as the Hugging Face Hub names it, e.g. apache-2.0; where empty, as the model's card says."""
+    """Licence of the weights by its name on the Hugging Face Hub, e.g. apache-2.0; empty = as on the model's card."""
     contact: str = NOT_STATED
-    """Who answers for the model."""
+    """Who is responsible for the model."""
     purpose: tuple[str, ...] = ()
-    """What it was made for, beyond what any such model is for."""
+    """Its special purpose, beyond the intended uses of every such model."""
     not_for: tuple[str, ...] = ()
-    """What it must not be used for, beyond what holds for any such model."""
+    """Further uses for which it must not be used, beyond those for every such model."""
     limits: tuple[str, ...] = ()
     """Known limits and failures."""
     training_data: tuple[DataTerms, ...] = Field(default=())
-    """What it was trained on, that of its starting weights included."""
+    """The data it was trained on, including the data of its starting weights."""
     test_data: tuple[DataTerms, ...] = Field(default=())
-    """Terms of the sets that it is measured on."""
+    """Terms of the sets on which it is measured."""

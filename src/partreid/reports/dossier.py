@@ -1,4 +1,4 @@
-"""The dossier of a model: one page with all that is known of it, and its accuracy by groups of images and people."""
+"""The dossier of a model: one page with all known facts, and its accuracy by groups of images and people."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from partreid.types import ReIDDataset, ReIDImage
 from partreid.viz.rankings import RankingRow
 
 _FAILURES = 6
-"""Pictures of queries that found nobody, each of another person."""
+"""Number of pictures of failed queries, each of another person."""
 _LEAD = (
     "What this model is for, what it was made of, how well it finds whom, and what it promises. Figures were measured "
     "when this page was made; what only its makers know is marked as stated."
@@ -48,12 +48,12 @@ _START = {"imagenet": "ImageNet weights", "none": "random weights"}
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Measured(Guided):
-    """What a model scores on one data set.
+    """A model's scores on one data set.
 
     Attributes:
-        name: of the set. counts: rows of a table, the splits. scores: rows of a table, the query sets.
-        slots: by query set, rows of a table, each embedding alone (Table 3). groups: all query sets together.
-        rendered: whether everybody on it is made up. failures: rankings of the worst queries of a rendered set.
+        name: of the set. counts: table with a row per split. scores: table with a row per query set.
+        slots: by query set, a table with a row per embedding (Table 3). groups: of all query sets together.
+        rendered: whether nobody on it is real. failures: rankings of the worst queries of a rendered set.
         terms: of its use.
     """
 
@@ -68,19 +68,19 @@ class Measured(Guided):
 
     @property
     def worse(self) -> list[str]:
-        """The groups that are found worse than all others, in words."""
+        """In words, the groups whose queries score worse than all others."""
         return [words for table in self.groups for words in table.worse]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Dossier(Guided):
-    """All that is known of a model.
+    """All known facts about a model.
 
     Attributes:
-        name: of the model. about: what its makers state. license: of the weights. card: the text of its own card.
-        facts: name and value, what it is. training: name and value, how it was trained; trained_on: the data sets.
-        promises: what its thresholds promise, in sentences. measured: by data set.
-        files: name, bytes, SHA-256. environment: of the measurement. slots: names of what the model compares.
+        name: of the model. about: statements of its makers. license: of the weights. card: the text of its own card.
+        facts: names and values that describe it. training: names and values of its training. trained_on: data sets.
+        promises: guarantees of its thresholds, in sentences. measured: results by data set.
+        files: name, bytes, SHA-256. environment: of the measurement. slots: names of the compared slots.
     """
 
     name: str
@@ -106,7 +106,7 @@ class Dossier(Guided):
         )  # fmt: skip
 
     def save(self, path: str | Path) -> Path:
-        """Write the page, whole or not at all.
+        """Write the page, completely or not at all.
 
         Raises:
             DataError: it cannot be written.
@@ -128,18 +128,19 @@ def gather_dossier(
     runtime: RuntimeConfig | None = None,
     progress: Progress = no_progress,
 ) -> Dossier:
-    """All that is known of a model, measured on data sets; pictures are of rendered people only.
+    """Gather all known facts about a model, and measure it on data sets. Pictures show rendered people only.
 
     Args:
         model: a run, a checkpoint, a Hub repository "org/name", or "shipped".
-        data: a data set, its name or folder, or several; of persons who were not trained on.
-        about: what only its makers know: an :class:`AboutModel`, or its TOML file. calibration: as for ``evaluate``.
+        data: a data set, its name or folder, or several; the model must not have been trained on these persons.
+        about: facts that only its makers know: an :class:`AboutModel`, or its TOML file. calibration: as for
+            ``evaluate``.
         device, precision, batch_size, runtime: as for :meth:`PartExtractor.from_pretrained`.
         progress: of the embedding.
 
     Raises:
         CheckpointError: the model is missing, or no run or checkpoint.
-        ConfigError: ``about`` has a field that there is not.
+        ConfigError: ``about`` has an unknown field.
         DataError: a set has no queries, or its table of images is damaged.
     """
     if is_network_file(model):
@@ -236,7 +237,8 @@ def _failures(found: Mapping[str, SearchedSet], rows: Sequence[Row]) -> list[Ran
 
 
 def _all_listed(dataset: ReIDDataset, pictures: Mapping[str, Row]) -> bool:
-    """Whether the set's table lists every query and gallery image, and each lies in the set: nobody real was put in."""
+    """Whether the set's table lists every query and gallery image, and each lies in the set. So no real person was
+    added."""
     root, images = (
         dataset.root.resolve(),
         [*dataset.gallery, *(one for some in dataset.queries.values() for one in some)],
@@ -247,7 +249,7 @@ def _all_listed(dataset: ReIDDataset, pictures: Mapping[str, Row]) -> bool:
 
 
 def _terms(name: str, manifest: Mapping[str, Any] | None, stated: Sequence[DataTerms]) -> DataTerms:
-    """What the makers state of a set, else what it says itself."""
+    """The makers' statement about a set's terms, or else the set's own."""
     for one in stated:
         if one.name == name:
             return one
@@ -268,7 +270,7 @@ def _terms(name: str, manifest: Mapping[str, Any] | None, stated: Sequence[DataT
 
 
 def _card_of(checkpoint: Path) -> tuple[str, str]:
-    """The text of the model's own card without its front matter, and the licence that stands there."""
+    """The text of the model's own card without its front matter, and the licence in the front matter."""
     try:
         text = (checkpoint / CARD_FILE).read_text(encoding="utf-8")
     except (OSError, ValueError):
@@ -281,7 +283,7 @@ def _card_of(checkpoint: Path) -> tuple[str, str]:
 
 
 def _training(checkpoint: Path) -> list[tuple[str, str]]:
-    """What the run tells of its training, beside its data."""
+    """The run's facts about its training, without the data."""
     metrics, rows = read_metrics(checkpoint), []
     if (checkpoint / TRAIN_FILE).is_file():
         start = str(read_config_file(checkpoint / TRAIN_FILE).get("pretrained", NOT_STATED))
@@ -295,7 +297,7 @@ def _training(checkpoint: Path) -> list[tuple[str, str]]:
 
 
 def _trained_on(checkpoint: Path, about: AboutModel) -> list[DataTerms]:
-    """The data sets that the run names, then those that only its makers name."""
+    """The data sets that the run names, followed by those that only its makers name."""
     found = read_metrics(checkpoint).get("data")
     named = [one for one in found if isinstance(one, dict) and one.get("name")] if isinstance(found, list) else []
     told = []
@@ -309,7 +311,7 @@ def _trained_on(checkpoint: Path, about: AboutModel) -> list[DataTerms]:
 
 
 def _promises(checkpoint: Path) -> list[str]:
-    """What calibration and rule in the run promise; a damaged or foreign one promises nothing, and that is said."""
+    """The guarantees of the run's calibration and rule. A damaged or foreign one gives none, which is stated."""
     try:
         calibration = MatchCalibration.load(checkpoint)
     except (DataError, ConfigError) as error:

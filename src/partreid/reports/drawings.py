@@ -1,4 +1,4 @@
-"""Rankings and attention of a model on a data set (paper, Figures 3 to 5): one call, an image or a page out."""
+"""Rankings and attention of a model on a data set (paper, Figures 3 to 5): one call gives an image or a page."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from partreid.viz.canvas import save_png
 from partreid.viz.rankings import draw_rankings
 
 ALL = "all"
-"""What the comparison of all slots is called in ``by``."""
+"""The word in ``by`` for the comparison of all slots."""
 _RANKINGS, _ATTENTION = 6, 8  # images in the figures of an evaluation
 
 
@@ -47,10 +47,10 @@ class Drawing(Guided):
     compared: tuple[tuple[str, HowCompared], ...]
 
     def save(self, path: str | Path) -> Path:
-        """Write it, whole or not at all: an image as ``.png``, a page as ``.html``.
+        """Write it, completely or not at all: an image as ``.png``, a page as ``.html``.
 
         Raises:
-            ConfigError: the path ends in something else. DataError: it cannot be written.
+            ConfigError: the path has another ending. DataError: the file cannot be written.
         """
         path = Path(path)
         if is_page(path):
@@ -61,7 +61,7 @@ class Drawing(Guided):
 
 
 def is_page(path: Path) -> bool:
-    """Whether a file is written as a page, by its ending; a ConfigError where it is neither .png nor .html."""
+    """Whether a file is written as a page, by its ending. ConfigError if it is neither .png nor .html."""
     endings = {".html": True, ".htm": True, ".png": False}
     if path.suffix.lower() not in endings:
         raise ConfigError(f"Expected a file that ends in .png or .html, got {path}.")
@@ -84,15 +84,15 @@ def draw_rankings_of(
     runtime: RuntimeConfig | None = None,
     progress: Progress = no_progress,
 ) -> Drawing:
-    """Queries with what was found for each: attention, distance of each slot, right or wrong.
+    """Queries with their results: attention, the distance of each slot, right or wrong.
 
     Args:
         model: as for :meth:`PartExtractor.from_pretrained`, or an extractor. data: a data set, its name or folder.
-        queries: which; six from the best to the worst where None. query_set: the first one where None.
-        against: other models, each with rows of its own. by: rank by these slots alone, a row for each: "head",
+        queries: which ones; None = six from the best to the worst. query_set: its name; None = the first.
+        against: other models; each has its own rows. by: rank by these slots only, a row for each entry: "head",
             "head+torso", or "all". top: results in a row. junk: show images of the query's person and camera too.
         attention: draw attention over the images. smooth: interpolate it. labels: folder, for models that need labels.
-        runtime: where the models run. progress: shows how far the embedding is.
+        runtime: where the models run. progress: shows the progress of embedding.
 
     Raises:
         DataError: there is no such query set or query. ShapeError: a model has no such slot.
@@ -135,10 +135,10 @@ def draw_attention_of(
     runtime: RuntimeConfig | None = None,
     progress: Progress = no_progress,
 ) -> Drawing:
-    """The attention map of every part, and below it what the label says, where an image has one.
+    """The attention map of every part, and below it the label, if the image has one.
 
-    Arguments and errors as in :func:`draw_rankings_of`; ``labels`` is also the folder of the labels that are drawn, and
-    six queries are spread evenly over the set where none are chosen.
+    Arguments and errors as in :func:`draw_rankings_of`. ``labels`` is also the folder of the labels that are drawn. If
+    no queries are chosen, six are spread evenly over the set.
     """
     dataset, name = _set_and_queries(data, query_set)
     choice = queries or QueryChoice()
@@ -158,7 +158,7 @@ def draw_attention_of(
 
 
 def save_figures(searched: Mapping[str, SearchedSet], dataset: ReIDDataset, labels: str, folder: Path) -> None:
-    """An image of rankings for each query set, and one of attention where the model has any: queries evenly chosen."""
+    """For each query set an image of rankings, and one of attention if the model has it. Queries are evenly chosen."""
     for name, one in searched.items():
         precision, slots = one.scores.result.average_precision, one.query.embeddings.slots
         title = f"{in_words(name, one.scores.result)}; best to worst queries"
@@ -172,7 +172,7 @@ def save_figures(searched: Mapping[str, SearchedSet], dataset: ReIDDataset, labe
 
 
 def _slots_by_name(way: str, slots: tuple[str, ...]) -> tuple[str, ...] | None:
-    """The slots that a word of ``by`` names, None for all."""
+    """The slots named by an entry of ``by``; None = all."""
     if way == ALL:
         return None
     wanted = tuple(way.split("+"))

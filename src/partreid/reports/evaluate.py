@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from partreid.reports.run_report import RunReport
 
 METRICS = {"rank1": "Rank-1", "rank5": "Rank-5", "rank10": "Rank-10", "mAP": "mAP", "mINP": "mINP"}
-"""The scores by their keys in every file, and as tables call them."""
+"""The scores: their keys in every file, and their names in tables."""
 
 
 class NoQuerySetError(DataError, KeyError):
@@ -43,13 +43,13 @@ class NoQuerySetError(DataError, KeyError):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Evaluation(Mapping[str, EvaluationResult], Guided):
-    """What a model scored on a data set: a mapping from the name of a query set to its :class:`EvaluationResult`.
+    """A model's scores on a data set: a mapping from the name of a query set to its :class:`EvaluationResult`.
 
     Attributes:
-        model: as it was given to :func:`evaluate`. dataset: that was searched. how: images were compared.
-        scores: by query set, also of each embedding alone (Table 3) and with re-ranking, where it was asked for.
-            Empty in all processes of torchrun but the first.
-        searched: the embeddings by query set, from which figures are drawn; empty where several sets were evaluated.
+        model: as given to :func:`evaluate`. dataset: the searched set. how: the way images were compared.
+        scores: by query set, also of each embedding alone (Table 3), and with re-ranking if requested. Under torchrun
+            only the first process has scores.
+        searched: the embeddings by query set, from which figures are drawn; empty if several sets were evaluated.
         labels: label folder of the images that are drawn.
 
     Example:
@@ -86,7 +86,7 @@ class Evaluation(Mapping[str, EvaluationResult], Guided):
         """The scores of the first query set, often the only one.
 
         Raises:
-            DataError: this is not the first process of torchrun, which alone has scores.
+            DataError: this is not the first process of torchrun, and only the first has scores.
         """
         if not self.scores:
             raise DataError("Only the first process has scores: ask partreid.processes.is_first() before.")
@@ -115,7 +115,7 @@ class Evaluation(Mapping[str, EvaluationResult], Guided):
         }
 
     def rows(self) -> list[dict[str, Any]]:
-        """A row for each query set and each way to compare in it; scores in [0, 1] under the keys of ``METRICS``."""
+        """A row for each query set and each way of comparison, with scores in [0, 1] under the keys of ``METRICS``."""
         rows = []
         for name, scores in self.scores.items():
             found: dict[str, Mapping[str, object]] = {"all": scores.result.summary()}
@@ -136,10 +136,10 @@ class Evaluation(Mapping[str, EvaluationResult], Guided):
         return as_latex(("query set", "embedding", *METRICS.values()), self._cells(), left=2, note=self._note)
 
     def report(self) -> RunReport:
-        """Everything that the page about the run says.
+        """The content of the page about the run.
 
         Raises:
-            DataError: the embeddings were not kept, as several data sets were evaluated.
+            DataError: the embeddings were not kept, because several data sets were evaluated.
         """
         from partreid.reports.run_report import gather_report
 
@@ -166,7 +166,7 @@ class Evaluation(Mapping[str, EvaluationResult], Guided):
         return folder
 
     def _certain(self) -> Evaluation:
-        """The same with 95 % intervals, as files have them."""
+        """The same with 95 % intervals, as in files."""
         if not self.searched:
             raise DataError("Figures need the embeddings, which are kept of one data set only. Give out=FOLDER.")
         scores = {
@@ -243,23 +243,23 @@ def evaluate(
 ) -> Evaluation | dict[str, Evaluation]:
     """Search every query of a data set in its gallery, and score the rankings.
 
-    Single query; gallery images of the query's person *and* camera are ignored, and where cameras are unknown, the very
-    same file. Under torchrun each process embeds a part of the images, and the first one has the scores.
+    The rule is single query. Gallery images of the query's person *and* camera are ignored; if cameras are unknown,
+    only the same file is. Under torchrun each process embeds a part of the images, and the first one has the scores.
 
     Args:
         model: a run, a checkpoint, a Hub repository "org/name", or an extractor.
-        data: a data set, its name or folder; or several, each of which is evaluated by itself.
-        query: the query sets to search; all where None.
-        labels: label folder of the images that are drawn, and of all where the model needs labels.
-        mirror, overrides, calibration: how to embed and compare; as the model was made for by default.
+        data: a data set, its name or folder; or several, which are evaluated separately.
+        query: the query sets to search; None = all.
+        labels: label folder of the images that are drawn, and of all images if the model needs labels.
+        mirror, overrides, calibration: how to embed and compare; by default as the model was made for.
         adaptation: statistics of the data set's cameras; as for :meth:`PartExtractor.from_pretrained`.
         bootstrap: resamplings of the queries for 95 % intervals, 0 = none. rerank: score k-reciprocal re-ranking too.
         device, precision, batch_size, runtime: as for :meth:`PartExtractor.from_pretrained`.
-        out: folder for the files of :meth:`Evaluation.save`; several sets have a folder in it, each by its name.
+        out: folder for the files of :meth:`Evaluation.save`. Of several sets, each has a folder with its name in it.
         progress: of the embedding.
 
     Returns:
-        The evaluation; of a list of data sets, one for each by its name.
+        The evaluation. For a list of data sets, one for each by its name.
 
     Raises:
         DataError: a set has no queries or no such query set, or an image cannot be read.

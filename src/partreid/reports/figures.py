@@ -1,6 +1,6 @@
-"""What the figures show, gathered from a model and a data set: rankings (Figures 3, 4) and attention (Figure 5).
+"""The content of figures from a model and a data set: rankings (Figures 3, 4) and attention (Figure 5).
 
-Here stands which queries are shown, and what a row holds; ``viz`` draws the rows."""
+This module chooses the queries and fills the rows; ``viz`` draws the rows."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def ranking_row(
     slots: tuple[str, ...] | None = None,
     title: str = "",
 ) -> RankingRow:
-    """A query and its first results in the order of evaluation; also the first right one, where it comes later.
+    """A query and its first results in the order of evaluation, and the first right one if it comes later.
 
     Args:
-        searched: by a model. index: of the query. top, junk, attention: as of :func:`draw_rankings_of`.
-        slots: compare these alone; None = all (Eq. 9). title: what tells the row from others of the same query.
+        searched: by a model. index: of the query. top, junk, attention: as in :func:`draw_rankings_of`.
+        slots: compare only these; None = all (Eq. 9). title: distinguishes the row from others of the same query.
     """
     query, gallery = searched.query.images[index], searched.gallery.images
     matching = searched.how.matching.model_copy(update={"slots": slots})
@@ -77,7 +77,7 @@ def ranking_row(
 def attention_rows(
     extractor: PartExtractor, dataset: ReIDDataset, images: Sequence[ReIDImage], labels: str = AUTO
 ) -> list[AttentionRow]:
-    """The attention maps of images of a data set, and the labels of those that have one for the model's parts."""
+    """The attention maps of images of a data set, with their labels for the model's parts if they have one."""
     schema = extractor.model.config.part_schema
     images = _with_labels(dataset, images, labels)
     rows = []
@@ -105,11 +105,11 @@ def spread(values: np.ndarray, count: int) -> list[int]:
 
 @dataclass(frozen=True, repr=False)
 class QueryChoice(Guided):
-    """Which queries to show; without any choice, ``count`` spread evenly from the best to the worst.
+    """Which queries to show. Without any choice, ``count`` queries are spread evenly from the best to the worst.
 
     Attributes:
-        names: of files, or numbers from 0. best, worst: how many, by average precision.
-        random: how many random ones. seed: of these. count: as above.
+        names: of files, or numbers from 0. best, worst: number of queries, by average precision.
+        random: number of random ones. seed: of the random choice. count: see above.
     """
 
     names: Sequence[str] = ()
@@ -130,7 +130,7 @@ class QueryChoice(Guided):
             find_image(images, name)
 
     def pick(self, images: Sequence[ReIDImage], result: EvaluationResult | None = None) -> list[int]:
-        """Positions in ``images``, each once; without a result, the default is spread over the order of the images.
+        """Positions in ``images``, each once. Without a result, the default is spread over the order of the images.
 
         Raises:
             DataError: there is no such image, or several.
@@ -149,7 +149,7 @@ class QueryChoice(Guided):
 
 
 def find_image(images: Sequence[ReIDImage], name: str) -> int:
-    """Position of the one image with that file name, with or without folders and suffix, else of that number."""
+    """Position of the only image with that file name, with or without folders and suffix; or else with that number."""
     path = Path(name)
     found = [
         i
@@ -170,7 +170,7 @@ def find_image(images: Sequence[ReIDImage], name: str) -> int:
 
 
 def _with_labels(dataset: ReIDDataset, images: Sequence[ReIDImage], labels: str) -> list[ReIDImage]:
-    """The images with their label files, where there are any: looked for only for those that are drawn."""
+    """The images with their label files, if there are any. Only labels of drawn images are searched."""
     try:
         folder = choose_label_folder(dataset.root, labels)
     except LabelError as error:
@@ -187,7 +187,7 @@ def _with_labels(dataset: ReIDDataset, images: Sequence[ReIDImage], labels: str)
 
 
 def _label(entry: ReIDImage, schema: PartSchema) -> np.ndarray | None:
-    """Part maps E, or None where there is no label, or, with a warning, where it does not fit."""
+    """Part maps E; None if there is no label, or (with a warning) if it does not fit."""
     try:
         return None if entry.label is None else read_part_maps(entry.label, schema)
     except LabelError as error:
@@ -198,7 +198,7 @@ def _label(entry: ReIDImage, schema: PartSchema) -> np.ndarray | None:
 def _attention(
     extractor: PartExtractor, images: Sequence[ReIDImage]
 ) -> Iterator[tuple[tuple[str, ...], np.ndarray, np.ndarray]]:
-    """Of each image: the slots, attention [K+1, h, w], and the slots' visibility [S]."""
+    """For each image: the slots, attention [K+1, h, w], and the slots' visibility [S]."""
     for output in extractor.outputs(list(images)):
         seen = output.embeddings.visibility.numpy()
         for maps, visibility in zip(output.attention.numpy(), seen, strict=True):
@@ -208,7 +208,7 @@ def _attention(
 def _shown(
     extractor: PartExtractor, images: Sequence[ReIDImage], compared: tuple[str, ...] | None, *, attention: bool
 ) -> Iterator[RankedImage]:
-    """What a row shows of a query as of a result; attention and visibility of the slots that are compared."""
+    """An entry of a row, for a query or a result, with attention and visibility of the compared slots."""
     for entry, (slots, maps, visibility) in zip(images, _attention(extractor, images), strict=True):
         chosen = compared or slots
         by_slot = slot_maps(maps[1:], slots)

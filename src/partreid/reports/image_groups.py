@@ -17,7 +17,7 @@ from partreid.objects import Guided
 from partreid.types import ReIDImage
 
 Row = Mapping[str, str]
-"""What a rendered set's table says of an image; empty for other sets."""
+"""An image's row in the table of a rendered set; empty for other sets."""
 
 NOT_RECORDED = "Not recorded in this set."
 _PARTS = {
@@ -25,17 +25,17 @@ _PARTS = {
     "feet": ("left_foot", "right_foot"),
 }  # fmt: skip
 _MOST = 40
-"""Groups of one table at most: of more cameras nobody reads a table."""
+"""Most groups in one table, because nobody reads a table of more cameras."""
 
 
 @dataclass(frozen=True)
 class Attribute:
-    """Something by which images are grouped.
+    """An attribute by which images are grouped.
 
     Attributes:
-        title: of its table. about: of people, not of the image. meaning: a sentence.
-        value: of an image: a number, a word, or None where it is not known.
-        borders, names: of numbers: which lie in which group, from the least; empty for words.
+        title: of its table. about: whether it describes people, not the image. meaning: a sentence.
+        value: function of an image: a number, a word, or None = unknown.
+        borders, names: for numbers, the borders between groups and the groups' names, ascending; empty for words.
     """
 
     title: str
@@ -50,8 +50,8 @@ class GroupTable(Guided):
     """The scores of the groups of one attribute.
 
     Attributes:
-        title: of the attribute. meaning: in a sentence. rows: a group each; empty where there is nothing to compare.
-        unknown: queries whose group is not known.
+        title: of the attribute. meaning: in a sentence. rows: one per group; empty if there is nothing to compare.
+        unknown: number of queries whose group is unknown.
     """
 
     title: str
@@ -60,7 +60,7 @@ class GroupTable(Guided):
     unknown: int = 0
 
     def cells(self) -> list[tuple[str, ...]]:
-        """Rows of a table: the group, its size, rank-1, mAP, and mAP against that of all other queries."""
+        """Rows of a table: the group, its size, rank-1, mAP, and the difference to the mAP of all other queries."""
         return [
             (row.name, f"{row.queries:,}", f"{row.persons:,}", *(
                 _figure(row.scores[metric]) if row.scores else "too few" for metric in ("rank1", "mAP")
@@ -70,7 +70,7 @@ class GroupTable(Guided):
 
     @property
     def worse(self) -> list[str]:
-        """The groups that are found worse than all others, in words."""
+        """In words, the groups whose queries score worse than all others."""
         return [
             f"{self.title}, {row.name}: mAP {compared(row.differences['mAP'])}"
             for row in self.rows
@@ -84,7 +84,7 @@ def group_tables(
     """A table for each attribute.
 
     Args:
-        images: [N] queries. rows: what the set's table says of each. values, persons: as of :func:`score_groups`.
+        images: [N] queries. rows: their rows in the set's table. values, persons: as in :func:`score_groups`.
     """
     tables = []
     for attribute in _attributes(rendered=any(rows)):
@@ -104,7 +104,7 @@ def group_tables(
 
 
 def compared(difference: Estimate | None) -> str:
-    """A group's difference to all other queries, in words; in points, with its interval."""
+    """A group's difference to all other queries in words: in points, with its interval."""
     if difference is None:
         return "–"
     low, high = (100 * end for end in difference.interval)
@@ -135,14 +135,14 @@ def _naturally(name: str) -> tuple[float, str]:
 
 
 def _place(attribute: Attribute, names: Sequence[str], value: float | str | None) -> int:
-    """The place of an image's group among the names, -1 where it is not known."""
+    """The position of an image's group among the names; -1 = unknown."""
     if value is None:
         return -1
     return int(np.searchsorted(attribute.borders, value, side="right")) if attribute.names else names.index(str(value))
 
 
 def _number(column: str) -> Callable[[ReIDImage, Row], float | None]:
-    """Reads a number of the set's table."""
+    """A function that reads a number of an image from the set's table."""
 
     def value(image: ReIDImage, row: Row) -> float | None:
         text = row.get(column, "")
@@ -166,7 +166,7 @@ def _occlusion(image: ReIDImage, row: Row) -> float | None:
 
 
 def _seen(regions: Sequence[str]) -> Callable[[ReIDImage, Row], float | None]:
-    """The mean visible fraction of regions; a region that the body itself hides is left out."""
+    """The mean visible fraction of regions. A region that the body itself hides is left out."""
     readers = [_number(f"visible_{region}") for region in regions]
 
     def value(image: ReIDImage, row: Row) -> float | None:
@@ -195,7 +195,7 @@ def _steps(unit: str, *borders: float) -> tuple[tuple[float, ...], tuple[str, ..
 
 
 def _attributes(*, rendered: bool) -> list[Attribute]:
-    """All by which images are grouped. A rendered image was taken at fewer rows than its file has."""
+    """All attributes by which images are grouped. A rendered image was taken with fewer rows than its file has."""
     parts = [
         Attribute(
             f"Part: {part}",

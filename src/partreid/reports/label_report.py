@@ -1,4 +1,4 @@
-"""Looking at the labels of a data set: all of them rated, some of them drawn, the bad ones by reason, on one page."""
+"""A page for checking the labels of a data set: all are rated, some are drawn, and bad ones are shown by reason."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class LabelReport(Guided):
     """The labels of a split, rated, and the images to show of them.
 
     Attributes:
-        title: what was read. schema: the K parts. threshold: λ_r of Eq. 10.
+        title: describes the labels that were read. schema: the K parts. threshold: λ_r of Eq. 10.
         ratings: one per image of the split.
         worst: positions in ``ratings`` by reason, the worst first (``worst_first``).
-        chosen: positions to show as they come. drawn: the first of ``worst``, to show too.
-        images: what stands at these positions.
+        chosen: positions to show on the contact sheet. drawn: the first of ``worst``, which are also shown.
+        images: the images at these positions.
     """
 
     title: str
@@ -58,7 +58,7 @@ class LabelReport(Guided):
         return self._sheet({"": self.chosen}, self.title)
 
     def worst_sheet(self) -> Figure:
-        """The worst under their reasons."""
+        """An image of the worst labels, grouped by reason."""
         groups = {self.heading(reason): found for reason, found in self.drawn.items()}
         return self._sheet(groups, self.title if groups else f"No bad label. {self.title}")
 
@@ -69,7 +69,7 @@ class LabelReport(Guided):
         )
 
     def heading(self, reason: str) -> str:
-        """A reason, and how many labels have it."""
+        """A reason and the number of labels with it, as a heading."""
         shown, every = len(self.drawn[reason]), len(self.worst[reason])
         return f"{REASONS[reason].title} ({f'{every:,}' if shown == every else f'{shown} of {every:,}'})"
 
@@ -88,7 +88,7 @@ class LabelReport(Guided):
         return sum(rating.coverage for rating in self.whole) / max(1, len(self.whole))
 
     def counts(self) -> list[tuple[str | tuple[str, str], str, str]]:
-        """Rows of a table: how many labels are worth a look, by reason, each a link to its section."""
+        """Rows of a table: the number of labels to look at, by reason. Each row links to its section."""
         total = len(self.ratings)
         rows: list[tuple[str | tuple[str, str], int]] = [
             ((REASONS[reason].title, reason), len(found)) for reason, found in self.worst.items()
@@ -97,12 +97,12 @@ class LabelReport(Guided):
         return [(name, f"{count:,}", _percent(count, total)) for name, count in rows]
 
     def parts(self) -> list[tuple[str, str]]:
-        """Rows of a table: in how many labels each part is."""
+        """Rows of a table: the number of labels that contain each part."""
         found = Counter(part for rating in self.whole for part in rating.parts)
         return [(readable(part), _percent(found[part], len(self.whole))) for part in self.schema.parts]
 
     def sizes(self) -> str:
-        """How many labels have which size."""
+        """The number of labels of each size."""
         found = Counter("{}×{}".format(*rating.size) for rating in self.whole if rating.size)
         return ", ".join(f"{size} ({count:,})" for size, count in found.most_common())
 
@@ -123,17 +123,18 @@ def review_labels(
     out: str | Path | None = None,
     progress: Progress = no_progress,
 ) -> LabelReport:
-    """Rate every label of a split, and read those to show.
+    """Rate every label of a split, and read the labels to show.
 
     Args:
         data: set or folder of images. split: "train", "gallery", or a query set's name. labels: label folder.
-        schema: name of the parts. threshold: λ_r of Eq. 10, where no part reaches it a node is background.
+        schema: name of the parts. threshold: λ_r of Eq. 10; a node is background if no part reaches it.
         count: images on the contact sheet, evenly chosen. worst: bad labels to show for each reason.
-        out: folder to write ``labels.html``, ``sheet.png``, ``worst.png`` and ``worst.csv`` into, all or none.
+        out: folder for ``labels.html``, ``sheet.png``, ``worst.png`` and ``worst.csv``; all or none are written.
         progress: shows how many labels were read.
 
     Raises:
-        DataError: no such split. LabelError: no label folder, not the only one, or no label in the split.
+        DataError: there is no such split. LabelError: there is no label folder, there are several, or no label in the
+            split.
     """
     dataset = _read_labelled(data, labels, split)
     images, parts = dataset.splits[split], get_part_schema(schema)
@@ -177,7 +178,7 @@ def _read_labelled(root: str | Path, labels: str, split: str) -> ReIDDataset:
 
 
 def _write(report: LabelReport, out: Path, names: Sequence[str]) -> None:
-    # All is drawn before the first file is written: a mistake leaves nothing behind.
+    # Everything is drawn before the first file is written, so that an error leaves no files behind.
     page = report.page()
     sheets = {SHEET: to_array(report.contact_sheet()), WORST: to_array(report.worst_sheet())}
     with (
@@ -196,7 +197,7 @@ def _write(report: LabelReport, out: Path, names: Sequence[str]) -> None:
 
 
 def _read_label(path: Path | None, schema: PartSchema) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Pose fields, or a ready label map, or neither where the file is missing or damaged."""
+    """Pose fields, or a ready label map, or neither if the file is missing or damaged."""
     if path is not None:
         with suppress(LabelError):
             return read_pose_fields(path), None

@@ -29,18 +29,18 @@ READING = (
 """How to read rankings, in words."""
 
 _SIZE = (168, 336)
-"""Pixels of a cell's image: one and a half times its place on the page, sharp on dense screens."""
+"""Pixels of a cell's image: one and a half times its size on the page, so that it is sharp on dense screens."""
 
 
 def rankings_page(rows: Sequence[RankingRow], slots: Sequence[str], *, title: str = "", smooth: bool = True) -> str:
-    """Queries and their results as one HTML page; arguments and errors as of :func:`partreid.viz.draw_rankings`."""
+    """Queries and their results as one HTML page. Arguments and errors as for :func:`partreid.viz.draw_rankings`."""
     check_rows(rows, RankingRow)
     shown = [ranking_view(row, slots, smooth=smooth) for row in rows]
     return render("rankings.html", title=title, lead=READING, slots=slots, rows=shown)
 
 
 def attention_page(rows: Sequence[AttentionRow], slots: Sequence[str], *, title: str = "", smooth: bool = True) -> str:
-    """Attention maps and labels as one HTML page; arguments and errors as of :func:`partreid.viz.draw_attention`."""
+    """Attention maps and labels as one HTML page. Arguments and errors as for :func:`partreid.viz.draw_attention`."""
     check_rows(rows, AttentionRow)
     shown = [attention_view(row, slots, smooth=smooth) for row in rows]
     return render("attention.html", title=title, lead=attention_note(rows, smooth=smooth), slots=slots, rows=shown)
@@ -56,7 +56,7 @@ class RankingView(NamedTuple):
 
 
 def ranking_view(row: RankingRow, slots: Sequence[str], *, smooth: bool = True) -> RankingView:
-    """A query and its results; arguments as of :func:`partreid.viz.rankings.ranking_cells`."""
+    """A query and its results; arguments as for :func:`partreid.viz.rankings.ranking_cells`."""
     cells = ranking_cells(row, slots, size=_SIZE, smooth=smooth)
     slots = slots if row.slots is None else row.slots
     lines: list[tuple[str, ...]] = [("query", row.query.label, "", *[""] * len(slots), row.query.name)]
@@ -69,26 +69,26 @@ def ranking_view(row: RankingRow, slots: Sequence[str], *, smooth: bool = True) 
 
 
 class AttentionView(NamedTuple):
-    """An image's attention for a template: its file, and each cell over that of the label."""
+    """An image's attention for a template: its file, and each cell above the label's cell."""
 
     name: str
     columns: list[tuple[Cell, ...]]
 
 
 def attention_view(row: AttentionRow, slots: Sequence[str], *, smooth: bool = True) -> AttentionView:
-    """An image's maps; arguments as of :func:`partreid.viz.attention.attention_cells`."""
+    """An image's maps; arguments as for :func:`partreid.viz.attention.attention_cells`."""
     return AttentionView(row.name, list(zip(*attention_cells(row, slots, size=_SIZE, smooth=smooth), strict=True)))
 
 
 class Chart(NamedTuple):
-    """A drawing, uint8 [H, W, 3], and what it shows, in words."""
+    """A drawing, uint8 [H, W, 3], and its description in words."""
 
     pixels: np.ndarray
     alt: str
 
 
 def render(template: str, *, title: str, lead: str, slots: Sequence[str], **values: object) -> str:
-    """A page from ``templates/``; every text is escaped, and the colours of the slots stay at the top of the window."""
+    """A page from ``templates/``. Every text is escaped. The legend of slot colours stays at the top of the window."""
     colors = {readable(slot): color for slot, color in part_colors(slots).items()}
     return _environment().get_template(template).render(title=title, lead=lead, colors=colors, **values)
 
@@ -104,7 +104,7 @@ def _environment() -> Environment:
 
 
 def data_url(pixels: np.ndarray, quality: int | None = 85) -> str:
-    """The address of an image, uint8 [H, W, 3], that holds the image: a JPEG, or for None a PNG of few colours."""
+    """A data URL of an image, uint8 [H, W, 3]: a JPEG, or for None a PNG of few colours."""
     image, buffer = Image.fromarray(check_image(pixels)), io.BytesIO()
     if quality is None:
         image.quantize(128).save(buffer, format="PNG", optimize=True)

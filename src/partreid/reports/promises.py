@@ -1,4 +1,4 @@
-"""What a model's calibration and its rule to answer nobody promise, in words."""
+"""The guarantees of a model's calibration, and of its rule for answering "nobody", in words."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from partreid.retrieval.open_set import OPEN_SET_FILE, OpenSetRule
 
 
 def calibration_words(calibration: MatchCalibration | None) -> str:
-    """What a probability of the calibration rests on."""
+    """The basis of the calibration's probabilities."""
     if calibration is None:
         return "There is no calibration: a distance has no probability, and no threshold can be stated."
     return (
@@ -19,7 +19,7 @@ def calibration_words(calibration: MatchCalibration | None) -> str:
 
 
 def rule_words(rule: OpenSetRule | None) -> str:
-    """What answering nobody can promise at most."""
+    """The best guarantee of the rule for answering "nobody"."""
     if rule is None:
         return "There is no rule to answer nobody: a search names the nearest item, also for a stranger."
     least = share_above(len(rule), 1, confidence=rule.confidence)

@@ -25,10 +25,10 @@ from partreid.tracking.video import OnError
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ReassociationEvaluation(Guided):
-    """What a model scored in finding people again on sequences.
+    """A model's scores in finding people again in sequences.
 
     Attributes:
-        model: its name. folder: of the sequences. how: boxes were compared. found: what came of every query.
+        model: its name. folder: of the sequences. how: the way boxes were compared. found: result of every query.
         levels: borders between levels of visibility. every: queries are in frames 0, every, 2·every, ...
     """
 
@@ -40,7 +40,7 @@ class ReassociationEvaluation(Guided):
     every: int = 1
 
     def rows(self) -> list[dict[str, Any]]:
-        """Scores in [0, 1] by the visibility of the query, of the target and the lower, with 95 % intervals."""
+        """Scores in [0, 1] with 95 % intervals, by visibility: of the query, of the target, and the lower of both."""
         return [
             {"visibility_of": by, **row.summary()}
             for by in get_args(VisibilityOf)
@@ -48,7 +48,7 @@ class ReassociationEvaluation(Guided):
         ]
 
     def summary(self) -> dict[str, Any]:
-        """All scores as plain values, what "all" gains over each slot alone, and how boxes were compared."""
+        """All scores as plain values, the gain of "all" over each single slot, and how boxes were compared."""
         return {
             "protocol": "re-association over a frame gap",
             "sequences": str(self.folder),
@@ -99,10 +99,10 @@ def evaluate_reassociation(
     on_error: OnError | None = None,
     progress: Progress = no_progress,
 ) -> ReassociationEvaluation:
-    """Look for each person of sequences in MOTChallenge's layout some frames later, among those who are then present.
+    """Search each person of MOTChallenge sequences some frames later, among the people who are present then.
 
-    The rules stand at :mod:`partreid.evaluation.reassociation`. It has nothing to do with the queries and the gallery
-    of :func:`partreid.evaluate`: candidates are the few people of one frame, and the camera is the same.
+    :mod:`partreid.evaluation.reassociation` describes the rules. This differs from the queries and the gallery of
+    :func:`partreid.evaluate`: candidates are the few people of one frame, and the camera is the same.
 
     Args:
         model: as for :func:`partreid.evaluate`. folder: of a sequence, or one that holds sequences.
@@ -110,7 +110,7 @@ def evaluate_reassociation(
         every: queries are the boxes in frames 0, every, 2·every, ...
         mirror, overrides, calibration, adaptation, runtime: how to embed and compare, as for ``evaluate``.
         out: folder for the files of :meth:`ReassociationEvaluation.save`.
-        on_error: told of each damaged frame and wrong box, which is left out. progress: of the embedding.
+        on_error: called for each damaged frame and wrong box, which is left out. progress: of the embedding.
 
     Raises:
         DataError, ConfigError, ShapeError: as

@@ -1,4 +1,4 @@
-"""The page about a run: how it was trained, how well it finds people, and what it looked at."""
+"""The page about a run: its training, its scores, and its attention."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ _PANELS = {
     "learning_rate": "learning rate",
     "images_per_second": "speed (images/s)",
 }
-"""What the values of a training's history are, by the name before the slash."""
+"""Meaning of the values in a training's history, by the part of their name before the slash."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class QuerySetReport(Guided):
-    """What is said of one query set.
+    """The page's content for one query set.
 
     Attributes:
         name: of the set. result: with confidence intervals. slots: Table 3.
@@ -94,9 +94,9 @@ class RunReport(Guided):
     Attributes:
         title: of the page. slots: names of what the model compares.
         counts: images, identities and cameras of each split. query_sets: the results.
-        history: of training, one mapping per epoch with "epoch" and the means of its steps; empty where unknown.
+        history: of training, one mapping per epoch with "epoch" and the means of its steps; empty if unknown.
         config: the whole configuration, by section. config_note: where it comes from.
-        environments: versions and machine, by what was done with them.
+        environments: versions and machine, for each step such as training and evaluation.
         compared: a sentence that says how the images were compared.
     """
 
@@ -143,7 +143,7 @@ class RunReport(Guided):
         return [PROTOCOLS.get(name, name) for name in names]
 
     def data(self) -> list[tuple[str, ...]]:
-        """Rows of a table: what each split holds."""
+        """Rows of a table: the content of each split."""
         return [
             (name, f"{images:,}", f"{people:,}", "unknown" if cameras is None else f"{cameras:,}")
             for name, images, people, cameras in self.counts
@@ -179,9 +179,9 @@ def training_charts(history: Sequence[Mapping[str, float]]) -> list[Chart]:
 
 
 def gather_report(evaluation: Evaluation) -> RunReport:
-    """What the page says about an evaluation, its model and the model's training."""
+    """The page's content about an evaluation, its model and the model's training."""
     extractor = next(iter(evaluation.searched.values())).extractor
-    # Of an extractor it is not known where it was loaded from, so nothing is known of its training.
+    # The origin of an extractor is unknown, so nothing is known about its training.
     model = evaluation.model
     checkpoint = None if isinstance(model, PartExtractor) or is_network_file(model) else find_checkpoint(model)
     metrics = {} if checkpoint is None else read_metrics(checkpoint)
@@ -249,10 +249,10 @@ def _count(name: str, images: Sequence[ReIDImage]) -> tuple[str, int, int, int |
 def _configuration(
     checkpoint: Path | None, evaluation: Evaluation, extractor: PartExtractor
 ) -> tuple[dict[str, Any], str]:
-    """The whole configuration and where it comes from; of a model that was not trained here, what the model is."""
+    """The whole configuration and its origin. For a model that was not trained here, only the model's configuration."""
     tested = {
         "test": evaluation.how.to_json(),
-        # With the overrides of this evaluation: the model may have been trained with other values.
+        # With the overrides of this evaluation, because the model may have been trained with other values.
         "model": extractor.model.config.model_dump(mode="json", exclude_none=True),
     }
     if checkpoint is None:
@@ -275,7 +275,7 @@ def _configuration(
 
 
 def _command() -> str:
-    """What was typed to run this program."""
+    """The command line of this program."""
     program = Path(sys.argv[0]).name
     return shlex.join(["partreid" if program == "__main__.py" else program, *sys.argv[1:]])
 

@@ -1,7 +1,7 @@
-"""Put a trained model into the package, in the place of the one that is there: ``python -m partreid.reports.shipped``.
+"""Replace the model inside the package by a trained model: ``python -m partreid.reports.shipped``.
 
-The weights become half precision without the identity classifiers, which embedding does not use. What is calibrated,
-scored and written into the card is that file, and not the run that it was made of.
+The weights are rounded to half precision. The identity classifiers are removed, because embedding does not need them.
+Calibration, scores and card are made with this file, not with the original run.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ from partreid.runtime import RuntimeConfig
 from partreid.types import PartEmbeddings
 
 LARGEST = 12 * 10**6
-"""Bytes that the model may take in the wheel."""
+"""Largest size of the model in the wheel, in bytes."""
 
 _NAME = re.compile(r"partreid-[a-z][a-z0-9-]*-[1-9]\d*", re.ASCII)
 _CPU = RuntimeConfig(device="cpu", precision="float32")
 _COMPARED = 64
 _FARTHEST = 0.02
-"""How far half precision may take a vector from the run's, as a fraction of its length."""
+"""How far half precision may move a vector from the run's vector, as a fraction of its length."""
 
 _START = {
     "imagenet": "The backbone started from ImageNet weights.",
@@ -76,22 +76,23 @@ def ship(
     replace: bool = False,
     folder: Path | None = None,
 ) -> Path:
-    """Make the shipped model of a run: half precision, calibration, scores, card and checksums.
+    """Make the shipped model from a run: half precision, calibration, scores, card and checksums.
 
     Args:
-        run: a run or checkpoint folder. name: with a version at its end, "partreid-light-2"; a new one for new weights.
+        run: a run or checkpoint folder. name: ends with a version, "partreid-light-2"; new weights need a new name.
         about: Markdown for the card: data and recipe, assets and licences, limits.
-        calibrated_on, scored_on: data sets, as ``read_datasets`` takes them; of persons that were not trained on.
-        start: what training started from, in a sentence, where the run does not tell ("imagenet", "none").
-        replace: let the name stand for other weights than before, which were never published.
-        folder: where to; into the package where None.
+        calibrated_on, scored_on: data sets, in the form that ``read_datasets`` takes; the model must not have been
+            trained on these persons.
+        start: a sentence about the starting weights, if the run does not tell ("imagenet", "none").
+        replace: allow the name of other weights, which must never have been published.
+        folder: the target folder; None = inside the package.
 
     Returns:
         The folder of the model.
 
     Raises:
-        CheckpointError: the name is none, belongs to other weights, the start is unknown, or the model is too large or
-            loses too much in half precision.
+        CheckpointError: the name is not valid or belongs to other weights, the start is unknown, or the model is too
+            large or loses too much in half precision.
         DataError: a data set cannot be read.
     """
     folder = folder or shipped.FOLDER
@@ -128,15 +129,15 @@ def ship(
 
 
 def _former(folder: Path, name: str) -> dict[str, Any]:
-    """The index as it is; one without fingerprints where there is none yet."""
+    """The present index; without fingerprints if there is none yet."""
     path = folder / shipped.INDEX_FILE
     empty: dict[str, Any] = {"shipped": name, "fingerprints": {}}
     return dict(read_json(path, error=CheckpointError)) if path.is_file() else empty
 
 
 def in_half(checkpoint: Checkpoint) -> Checkpoint:
-    """The same model without identity classifiers, its weights rounded to half precision; vectors stay as they are:
-    the statistics and factors of channels take little room, and their range is large."""
+    """The same model without identity classifiers, with weights rounded to half precision. One-dimensional tensors are
+    not rounded, because the statistics and factors of channels take little space and have a large range."""
     smaller = without_identities(checkpoint)
     state = smaller.model.state_dict()
     smaller.model.load_state_dict({key: _rounded(value).to(value.dtype) for key, value in state.items()})
@@ -152,10 +153,10 @@ def _halve(file: Path) -> None:
 
 
 def _check_against(run: str | Path, draft: Path, data: Sequence[str | Path]) -> float:
-    """How far the half-precision model's vectors are from the run's, as a fraction of their length: the largest.
+    """The largest distance between the half-precision model's vectors and the run's, as a fraction of their length.
 
     Raises:
-        CheckpointError: too far.
+        CheckpointError: the distance is too large.
     """
     images = list(read_datasets(data, labels=None)[0].gallery[:_COMPARED])
     ours, whole = (PartExtractor.from_pretrained(one, runtime=_CPU).embed(images) for one in (draft, run))
@@ -173,7 +174,8 @@ def _farthest(one: PartEmbeddings, other: PartEmbeddings) -> float:
 
 
 def _copy_training(source: Path, draft: Path, start: str) -> str:
-    """Copy how the run was trained, without its machine's folders; returns what it started from, in a sentence."""
+    """Copy the run's training configuration without folders of its machine. Returns a sentence about its starting
+    weights."""
     path, started = source / TRAIN_FILE, start
     if path.is_file():
         config = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -187,7 +189,7 @@ def _copy_training(source: Path, draft: Path, start: str) -> str:
 
 
 def _figures(draft: Path, data: Sequence[str | Path]) -> list[dict[str, Any]]:
-    """What the model scores on each query set of each data set."""
+    """The model's scores on each query set of each data set."""
     found = evaluate(draft, list(data), runtime=_CPU) if data else {}
     return [
         {
@@ -257,7 +259,7 @@ calibration error is {quality.calibration_error:.4f}. On other cameras it is lar
 
 
 def _install(draft: Path, folder: Path, name: str, fingerprint: str, former: Mapping[str, Any]) -> Path:
-    """Put the model and its checksums in the place of the former model, whose fingerprint stays known."""
+    """Replace the former model and its checksums. Its fingerprint stays known."""
     target = folder / name
     with atomic_folder(target, error=CheckpointError) as temporary:
         shutil.copytree(draft, temporary, dirs_exist_ok=True)
@@ -277,7 +279,7 @@ def _install(draft: Path, folder: Path, name: str, fingerprint: str, former: Map
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Read the command line, and say what was made."""
+    """Run the command line, and report the result."""
     parser = argparse.ArgumentParser(prog="python -m partreid.reports.shipped", description=__doc__)
     parser.add_argument("run", help="run or checkpoint folder")
     parser.add_argument("--name", required=True, help="partreid-light-2; a new version for new weights")

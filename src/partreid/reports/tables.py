@@ -21,12 +21,12 @@ _ESCAPES = str.maketrans(
 
 
 def in_words(name: str, result: EvaluationResult) -> str:
-    """The two scores that everybody asks for, after the name of what has them."""
+    """A name, followed by the two most common scores."""
     return f"{name}: rank-1 {100 * result.rank(1):.1f} %, mAP {100 * result.mean_ap:.1f} %"
 
 
 def as_csv(rows: Sequence[Mapping[str, object]]) -> str:
-    """Rows with the same keys, which are the head; None is an empty cell.
+    """CSV of rows with the same keys, which become the header. None is an empty cell.
 
     Example:
         >>> print(as_csv([{"query_set": "query", "rank1": 0.5}]))
@@ -42,11 +42,11 @@ def as_csv(rows: Sequence[Mapping[str, object]]) -> str:
 
 
 def as_latex(columns: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1, note: str = "") -> str:
-    """A ``tabular`` in the style of the package booktabs: the first ``left`` columns flush left, the others right.
+    """A ``tabular`` in the style of the package booktabs; the first ``left`` columns are aligned left, others right.
 
     Args:
-        columns: heads. rows: cells of plain text; what LaTeX would read as a command is escaped.
-        note: a comment above the table, for those who read its source.
+        columns: headers. rows: cells of plain text; LaTeX's special characters are escaped.
+        note: a comment above the table, for readers of its source.
 
     Example:
         >>> print(as_latex(["query set", "mAP"], [["query_a", "54.1"]]))

@@ -1,4 +1,4 @@
-"""From the candidates that a store finds to an answer: ranked by exact distance and id, the same for every store."""
+"""Turns a store's candidates into an answer, ranked by exact distance and then by id: the same for every store."""
 
 from __future__ import annotations
 
@@ -72,9 +72,10 @@ def nothing(query: PartEmbeddings, rule: SearchRule) -> SearchResult:
 def _fill_up(
     query: PartEmbeddings, records: GalleryRecords, chosen: np.ndarray, store: GalleryStore, rule: SearchRule
 ) -> GalleryRecords:
-    """Put items that are not comparable, by id, where ``chosen`` says -1; the records that it then points to.
+    """Replace each -1 in ``chosen`` by an item that cannot be compared, in the order of ids.
 
-    All items comparable with such a query are chosen already, and fewer than k.
+    Only a query with fewer than k comparable items has a -1, and all of these are chosen already. Returns the records
+    that ``chosen`` then points to.
     """
     others = store.fetch(rule.where, limit=2 * chosen.shape[1])
     for q in np.flatnonzero((chosen < 0).any(axis=1)):

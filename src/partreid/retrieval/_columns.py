@@ -29,10 +29,9 @@ Query: TypeAlias = "PartEmbeddings | ImagesLike"
 def embeddings_of(
     query: Query, embedder: Callable[[], PartExtractor], items: Sequence[GalleryItem] | None = None
 ) -> PartEmbeddings:
-    """Embeddings unchanged, or embeddings of images by the extractor that ``embedder`` returns. WrongTypeError for
-    others.
+    """Return embeddings unchanged, and embed images with the extractor that ``embedder`` returns.
 
-    An adapted extractor reads the images' cameras off their items.
+    An adapted extractor takes the images' cameras from their items. Anything else raises a WrongTypeError.
     """
     if isinstance(query, PartEmbeddings):
         return query
@@ -47,7 +46,7 @@ def embeddings_of(
 
 
 def shipped_extractor(store: GalleryStore) -> PartExtractor:
-    """That of the model inside the package, for a gallery that is new or was made by it; else a DataError."""
+    """The extractor of the model inside the package. DataError if another model made the gallery."""
     from partreid.inference.extractor import PartExtractor
 
     shipped, header = PartExtractor.from_pretrained(), store.header()

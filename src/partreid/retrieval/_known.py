@@ -19,7 +19,7 @@ from partreid.types.tensors import check_comparable
 FILE = "file"
 """Key of an item's metadata: its image."""
 
-_ALIKE = 2e-3  # of their length, by which embeddings of one image differ in half precision and other batches
+_ALIKE = 2e-3  # fraction of their length by which embeddings of one image differ (half precision, other batches)
 
 _NOBODY = "an image with an unknown file"
 _ADVICE = (
@@ -62,7 +62,8 @@ class Newcomers:
         """
         there = _there(self._gallery, items, embeddings)
         rows = {item.id: row for row, item in enumerate(there.items)}
-        # Not of tracks, which show an image too, but are not it. Of two items the one of an id that was given.
+        # A track is left out, because it contains the image but is not the image. If two items show one image, the
+        # item whose id was given is taken.
         images = (item for item in reversed(there.items) if item.id.endswith(Path(_file(item)).name or "\0"))
         by_file = {_file(item): item.id for item in images}
         found = tuple(self._under_its_id(item, by_file) for item in items)
@@ -88,7 +89,7 @@ class Newcomers:
         if differing:
             raise DataError(
                 f"{len(differing)} of the items are in the gallery with other values; the first is "
-                f"{differing[0][0]!r}: {differing[0][1]}. They were left as they are. Give the same values as then (a "
+                f"{differing[0][0]!r}: {differing[0][1]}. They were not changed. Give the same values as then (a "
                 "time such as now or 2h differs at each call), or replace them with --replace (in Python "
                 "replace=True)."
             )
@@ -125,7 +126,7 @@ def _there(gallery: Gallery, items: Sequence[GalleryItem], embeddings: PartEmbed
 
     def found() -> GalleryRecords:
         first = gallery.store.fetch(Filter(ids=tuple(ids)), limit=len(ids))
-        # As many as there are: more than one item may show a file by now, for whoever asks for that.
+        # Several items may show one file, if the user asked for that.
         where = Filter(metadata={FILE: tuple(files)}, not_ids=tuple(ids))
         more = gallery.store.fetch(where, limit=4 * len(files)) if files else first[[]]
         return GalleryRecords.cat([first, more])
@@ -134,7 +135,7 @@ def _there(gallery: Gallery, items: Sequence[GalleryItem], embeddings: PartEmbed
 
 
 def _file(item: GalleryItem) -> str:
-    """An item's image; "" where nobody knows."""
+    """The file of an item's image; "" if it is unknown."""
     return str(item.metadata.get(FILE, ""))
 
 
@@ -143,7 +144,7 @@ def _same_file(mine: str, yours: str) -> bool:
 
 
 def _same_image(item: GalleryItem, known: GalleryItem, mine: PartEmbeddings | None, yours: PartEmbeddings) -> bool:
-    """Whether an item is one of the gallery: by their files; by what they show where one of these is not known."""
+    """Whether two items are one image: by their files, or by their embeddings if a file is unknown."""
     if _file(item) and _file(known):
         return _same_file(_file(item), _file(known))
     if mine is None:
@@ -151,13 +152,13 @@ def _same_image(item: GalleryItem, known: GalleryItem, mine: PartEmbeddings | No
     a, b = (e.to("cpu", torch.float32) for e in (mine, yours))
     if (a.visibility - b.visibility).abs().max() > _ALIKE:
         return False
-    seen = a.visibility[0] > 0  # some stores keep nothing of what is not
+    seen = a.visibility[0] > 0  # some stores do not keep the vectors of invisible slots
     away = torch.linalg.vector_norm(a.vectors[0, seen] - b.vectors[0, seen], dim=1)
     return bool((away <= _ALIKE * torch.linalg.vector_norm(a.vectors[0, seen], dim=1) + 1e-6).all())
 
 
 def _difference(known: GalleryItem, item: GalleryItem) -> str:
-    """What is said of an item that is not what is known of it; "" where nothing is."""
+    """In words, which values of an item differ from those in the gallery; "" if none does."""
     pairs = {"camera": (known.camera, item.camera), "time": (known.time, item.time)}
     pairs |= {key: (known.metadata.get(key), value) for key, value in item.metadata.items() if key != FILE}
     told = (

@@ -19,7 +19,7 @@ from partreid.objects import Guided
 from partreid.types.numbers import require_whole
 
 NOTHING = "0" * 64
-"""What the first record has in the place of the hash of the one before."""
+"""The first record has no record before it; this stands in place of that record's hash."""
 
 _HEAD = "head.json"  # the last record's number and hash: a log that was cut short does not fit it
 _ROTATED = 16 * 2**20
@@ -102,7 +102,7 @@ class AuditLog(Guided):
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         line: dict[str, Any] = {"number": number, "time": now, **record, "previous": previous}
         file, size = self._newest()
-        if torn:  # a killed process wrote half a line, and whatever it was about to do has not begun
+        if torn:  # a killed process wrote half a line, and had not begun what it wanted to record
             line["torn"] = torn
             size -= torn
             os.truncate(file, size)
@@ -209,7 +209,7 @@ class AuditLog(Guided):
                 raise AuditLogError(f"{file} cannot be read: {error.strerror or error}.") from None
 
     def _head(self) -> tuple[int, str] | None:
-        """Number and hash of the last record as they were kept; None where a power failure left nothing of them."""
+        """The stored number and hash of the last record; None if a power failure left nothing of them."""
         try:
             content = parse_json((self.folder / _HEAD).read_bytes(), source=_HEAD, error=AuditLogError)
             return int(content["number"]), str(content["sha256"])
@@ -217,7 +217,7 @@ class AuditLog(Guided):
             return None
 
     def _end(self) -> tuple[int, str, int]:
-        """Number and hash of the last whole record, and how many bytes of a torn one stand behind it."""
+        """Number and hash of the last complete record, and how many bytes of an incomplete one follow it."""
         number, head, torn = 0, NOTHING, 0
         for file in reversed(self._files()):
             line, rest = _last_line(file)
@@ -240,7 +240,7 @@ class AuditLog(Guided):
 
 
 def _last_line(file: Path) -> tuple[bytes, int]:
-    """The last whole line of a file without its end, b"" = there is none, and how many bytes stand behind it."""
+    """The last complete line of a file without its end (b"" = there is none), and how many bytes follow it."""
     with file.open("rb") as stream:
         size = stream.seek(0, os.SEEK_END)
         length = min(_TAIL, size)

@@ -46,7 +46,7 @@ _OFFSET_RANGE, _SLOPE_RANGE = 10.0, 3.0
 
 _FEW_PAIRS = 50
 UPPER = 0.8413
-"""The share of a normal distribution that lies below a standard deviation above its middle."""
+"""The share of a normal distribution that lies below its mean plus one standard deviation."""
 
 
 class MatchCalibration(ConfigModel):
@@ -68,11 +68,11 @@ class MatchCalibration(ConfigModel):
     offsets: tuple[float, ...]
     """Log-likelihood ratio at distance 0, for 1, 2, ... compared slots."""
     slopes: tuple[Annotated[float, Field(gt=0)], ...]
-    """By how much it falls with each unit of distance, for 1, 2, ... compared slots."""
+    """By how much the log-likelihood ratio falls with each unit of distance, for 1, 2, ... compared slots."""
     strangers: tuple[tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(gt=0)]], ...] = ()
-    """Of pairs of two persons, for 1, 2, ... compared slots: the median of their distances, and how far above it the
-    farthest sixth begins (one standard deviation, were they normal). Linking brings other cameras' and merged tracks'
-    distances to these (docs/link.md). Empty in files of former versions."""
+    """The distances between two persons, for 1, 2, ... compared slots: their median, and how far above the median the
+    farthest sixth begins (one standard deviation if they were normal). Linking scales the distances of other cameras
+    and of merged tracks to these values (docs/link.md). Empty in files of former versions."""
     matching: MatchingConfig = MatchingConfig()
     """How the images were compared."""
     overrides: tuple[str, ...] = ()
@@ -165,7 +165,7 @@ class MatchCalibration(ConfigModel):
 
         Raises:
             ConfigError: the search compared in another way than the calibration was fitted for.
-            DataError: it was made with another model.
+            DataError: the search was made with another model.
         """
         self.check_models(result.model)
         if not self.fits(result.matching):
@@ -194,10 +194,12 @@ class MatchCalibration(ConfigModel):
             )
 
     def check(self, extractor: PartExtractor) -> Self:
-        """Check that it belongs to this extractor: its weights, input, and way of embedding. Returns itself.
+        """Check that the calibration belongs to this extractor: its weights, input, and way of embedding.
+
+        Returns the calibration itself.
 
         Raises:
-            DataError: it does not.
+            DataError: the calibration belongs to another model or another way of embedding.
         """
         if self.model != extractor.fingerprint:
             ways = [f"model.{assignment}" for assignment in self.overrides] + ["mirror images"] * self.mirror
@@ -248,7 +250,7 @@ class MatchCalibration(ConfigModel):
 
 
 def _weighed(matching: Rule) -> Rule:
-    """A rule that says which weights of slots it compares by: none, as in former versions, where it does not."""
+    """The rule with its slot weights filled in: none if it says nothing, as in former versions."""
     return matching.model_copy(update={"slot_weights": matching.model_dump().get("slot_weights") or {}})
 
 

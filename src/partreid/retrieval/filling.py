@@ -26,7 +26,7 @@ from partreid.types.gallery import GalleryRecords
 from partreid.types.moments import written_time
 
 WRITTEN = 1024
-"""Items written together: what a kill can cost to embed again."""
+"""Number of items written together. If the process is killed, at most so many must be embedded again."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -243,7 +243,7 @@ def _fill(
     replace: bool,
     advance: Advance,
 ) -> Filled:
-    """Write what is new of items that come some at a time; where they can be read twice, look at all first."""
+    """Write the new ones of items that come page by page. If they can be read twice, check all of them first."""
     if twice:
         newcomers = Newcomers(gallery, replacing=replace)
         for items, page in pages():

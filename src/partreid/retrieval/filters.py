@@ -31,7 +31,7 @@ def _cameras(values: Any) -> tuple[str, ...]:
 
 
 def _ids(values: Any) -> tuple[str, ...]:
-    """Ids are what they are: "3.0" is not "3", as a camera is."""
+    """Ids are compared exactly: the ids "3.0" and "3" differ, although such cameras are the same."""
     return tuple(dict.fromkeys(map(id_text, _several(values))))
 
 
@@ -49,7 +49,7 @@ def _word(value: object) -> str:
 
 
 def _moment(value: Any) -> datetime | None:
-    """A time; as text with a zone too, which is how JSON has it."""
+    """A time; also as a text with a zone, as JSON writes it."""
     if value is None:
         return None
     return written_time(value, local=False) if isinstance(value, str) else as_time(value)
@@ -65,7 +65,7 @@ _ByKey = Annotated[
     BeforeValidator(_by_key, json_schema_input_type=dict[str, _Value | tuple[_Value, ...]]),
 ]
 Moment = Annotated[datetime | None, BeforeValidator(_moment, json_schema_input_type=_Word | None)]
-"""A time as JSON has it: seconds since 1970, or a text with a zone as ISO 8601 writes it. None = not said."""
+"""A time in JSON: seconds since 1970, or an ISO 8601 text with a zone. None = not given."""
 
 
 class Filter(ConfigModel):
@@ -122,7 +122,7 @@ class Filter(ConfigModel):
             >>> Filter.of({"cameras": [3]}, {"ids": ["a"]}) == Filter(cameras="3", ids=("a",))
             True
         """
-        if not isinstance(where, Filter | Mapping | None) or where == {}:  # what an empty one asks for is a guess
+        if not isinstance(where, Filter | Mapping | None) or where == {}:  # {} does not say what is wanted
             raise WrongTypeError(f'Expected where={{"cameras": [3]}}, Filter(cameras=[3]) or None, got {where!r:.80}.')
         if not isinstance(conditions, Mapping | None):
             raise WrongTypeError(f"Expected conditions as a mapping or None, got {conditions!r:.80}.")
@@ -131,7 +131,7 @@ class Filter(ConfigModel):
         )
         wanted = dict(conditions or {})
         if unknown := wanted.keys() - cls.model_fields:
-            raise TypeError(f"unknown keyword {min(unknown)!r}")  # explained by whoever took it
+            raise TypeError(f"unknown keyword {min(unknown)!r}")  # the caller explains the error
         for name in known:
             if name not in cls.model_fields:
                 close = " or ".join(meant(str(name), cls.model_fields)) or f"one of {', '.join(cls.model_fields)}"
@@ -209,7 +209,7 @@ def undated_left_out(where: Filter, count: Callable[[Filter], int]) -> int:
 
 
 def tags(metadata: Mapping[str, Any]) -> list[str]:
-    """One text for each value that a filter can ask for. Stores keep these texts in a column and search there."""
+    """One text for each value that a filter can ask for. Stores keep these texts in a column and search it."""
     return [_tag(key, as_tag) for key, value in metadata.items() if (as_tag := _plain(value)) is not None]
 
 

@@ -142,9 +142,9 @@ class Gallery(Guided):
         return self.extractor
 
     def read(self, answer: Callable[[], Answer]) -> Answer:
-        """The result of ``answer``, whose calls on this gallery all read the same state.
+        """The result of ``answer``. All its calls on this gallery read the same state.
 
-        It must not write, and is called again if another process removed what it was reading.
+        ``answer`` must not write. It is called again if another process removed what it was reading.
 
         Example:
             >>> gallery = Gallery()
@@ -328,7 +328,7 @@ class Gallery(Guided):
             event.added = len(items)
 
     def _resolved(self, matching: MatchingConfig | None, query: PartEmbeddings) -> MatchingConfig:
-        """How to compare, with nothing left open: what the rule does not say, the model was made for."""
+        """The complete matching rule: what it leaves open is filled in as the model was made for."""
         rule, header = MatchingConfig.given(matching), self.store.header()
         known = [query] if header is None else [query, header.example]
         if self.extractor is not None:
@@ -338,8 +338,8 @@ class Gallery(Guided):
         unknown = all(embeddings.compare_normalized is None for embeddings in known)
         if rule.normalize is None and header is not None and header.model and unknown:
             warn(
-                f"Nobody wrote down whether the model of the gallery in {self.store.location} compares normalised "
-                "vectors, as former versions did not: they are compared as they are. Open it with the model (--model, "
+                f"The gallery in {self.store.location} was made by a former version, which did not record whether its "
+                "model compares normalised vectors. They are compared as they are. Open it with the model (--model, "
                 "extractor=...), or choose: MatchingConfig(normalize=True) for published weights and BoT, else False."
             )
         return rule.resolved(*known)

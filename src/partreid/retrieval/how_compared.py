@@ -134,7 +134,7 @@ class HowCompared(Guided):
 
 
 def _times(matching: MatchingConfig) -> str:
-    """What slots weigh beside their visibility; nothing where all weigh the same."""
+    """The slots' weights in words; empty if all are the same."""
     weights = matching.weights or {}
     return f", times {', '.join(f'{weight:g} ({slot})' for slot, weight in weights.items())}" if weights else ""
 

@@ -77,7 +77,7 @@ def search_many(
 
 
 def _check_alike(found: Sequence[SearchResult]) -> SearchResult:
-    """The first answer that found something, which all others are like."""
+    """The first answer that found something. Checks that all others fit it."""
     some = [result for result in found if result.items and result.items[0]]
     first = next(iter(some), found[0])
     for other in some:

@@ -43,9 +43,9 @@ class MatchingConfig(ConfigModel):
     """Names of the slots to compare, for example ``["foreground", "head"]``. None compares all."""
 
     slot_weights: SlotWeights | None = None
-    """How much a slot counts beside its visibility, by its name, in 0.0001..10000, for example ``{"global": 3}``: a
-    factor of its weight in Eq. 9, 1 where a slot is not named. Only the ratios matter; a slot that is not to be
-    compared is left out of ``slots``. None = as the embeddings' model was made for; ``{}``: all count the same."""
+    """A factor of each named slot's weight in Eq. 9, beside its visibility: 0.0001..10000, for example
+    ``{"global": 3}``. A slot that is not named has the factor 1. Only the ratios matter. To leave a slot out, leave it
+    out of ``slots``. None = as the embeddings' model was made for; ``{}``: all count the same."""
 
     @field_validator("visibility", mode="before")
     @classmethod

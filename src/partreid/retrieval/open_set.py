@@ -144,8 +144,8 @@ was asked for. That needs 598 persons. Ask for max_false of 0.00747 or more, or 
         return tuple(max(0.0, (offset - threshold) / slope) for offset, slope in curves)
 
     def own_threshold(self, searched: int) -> float:
-        """The threshold of a search for each stranger among this many mates of the others, or among all of them if
-        there are fewer.
+        """The threshold for a gallery of people who look like the strangers: each stranger is searched among this many
+        mates of other strangers, or among all of them if there are fewer.
 
         It is the lower limit of every threshold. In a gallery of people who look nothing like the strangers, the
         strangers score low, and a threshold from their scores alone would name anybody.
@@ -260,7 +260,7 @@ was asked for. That needs 598 persons. Ask for max_false of 0.00747 or more, or 
         return self.scores(rule.distances(one, other), rule.comparable(one, other))
 
     def _threshold(self, strangers: SearchResult, searched: int) -> tuple[float, float]:
-        """What a hit must score above, and the share of persons who are there that at least is named rightly."""
+        """The threshold that a hit must exceed, and a lower bound on the share of present persons named correctly."""
         count = len(self)
         scores = self.scores(strangers.distances, strangers.compared)
         likeliest = scores.amax(dim=1) if scores.shape[1] else torch.full((count,), -torch.inf)
@@ -281,8 +281,8 @@ was asked for. That needs 598 persons. Ask for max_false of 0.00747 or more, or 
     ) -> OpenSetDecision:
         wrong = None
         if self.prior is not None:
-            # Whether the person is there or not, somebody else is named in at most this share of searches. Half of the
-            # risk is of this bound, half of ``right``.
+            # Whether the person is there or not, somebody else is named in at most this share of searches. The risk of
+            # error is split in half between this bound and ``right``.
             false = share_above(len(self), self.rank, confidence=(1 + self.confidence) / 2)
             wrong = false / (false + self.prior * right)
         return OpenSetDecision(
@@ -295,6 +295,6 @@ _KINDS = "strangers", "mates"
 
 
 def _some(embeddings: PartEmbeddings) -> PartEmbeddings:
-    """At most so many as are tested, evenly chosen."""
+    """At most ``_MOST_TESTED`` of these embeddings, evenly chosen."""
     count = min(len(embeddings), _MOST_TESTED)
     return embeddings[torch.linspace(0, len(embeddings) - 1, count).round().long()]

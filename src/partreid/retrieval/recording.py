@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from partreid.types.search import SearchResult
 
 AUDIT_FOLDER = "audit"
-"""Name of the folder of the log in a gallery's own folder. Where it is, whatever is done is recorded."""
+"""Name of the log's folder inside a gallery's folder. If it exists, every operation is recorded."""
 AUDIT_VARIABLE = "PARTREID_AUDIT"
-"""Environment variable that names the folder of the log of all galleries that have none of their own."""
+"""Environment variable that names one log folder for all galleries without a log of their own."""
 
 _MOST, _LONGEST = 50, 500
 

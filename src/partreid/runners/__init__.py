@@ -1,4 +1,4 @@
-"""What runs a network: PyTorch, or an exported ONNX or OpenVINO file."""
+"""Runners of networks: PyTorch, or an exported ONNX or OpenVINO file."""
 
 from typing import TYPE_CHECKING
 

@@ -1,8 +1,8 @@
-"""Batch norms that see other statistics than those that the network was trained with.
+"""Batch norms with other statistics than those of the training.
 
-Nothing in the network is changed. What enters a batch norm is moved and scaled so that the norm, which goes on with its
-own mean m and variance v, gives what it would give with a mean m' and a variance v': (x' - m)/√v = (x - m')/√v'. This
-also holds for layers that do more behind the norm, and an image that needs no change goes through as it is.
+The network itself is not changed. Instead the input x of a batch norm is scaled and shifted to x'. The norm still uses
+its own mean m and variance v, but its output is the one for a mean m' and a variance v': (x' - m)/√v = (x - m')/√v'.
+This also works for layers that do more after the norm, and an image that needs no change passes unchanged.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ class Statistics(NamedTuple):
 
 
 class Change(NamedTuple):
-    """Factor and summand of every channel of what enters a batch norm: [..., C] float32."""
+    """Factor and summand for every channel of a batch norm's input: [..., C] float32."""
 
     scale: Tensor
     shift: Tensor
 
     def of(self, x: Tensor) -> Tensor:
-        """Change x [N, C, ...]; the change is [C] for all or [N, C] for each."""
+        """Apply a change to x [N, C, ...]: [C] for all images, or [N, C] for each."""
         scale, shift = (one.view(-1, x.shape[1], *[1] * (x.ndim - 2)) for one in self)
         return torch.addcmul(shift, x.float(), scale).to(x.dtype)
 
 
 def batch_norms(model: nn.Module) -> dict[str, _BatchNorm]:
-    """A network's batch norms that keep statistics, by name."""
+    """A network's batch norms with stored statistics, by name."""
     found = {name: one for name, one in model.named_modules() if isinstance(one, _BatchNorm)}
     return {name: one for name, one in found.items() if one.running_mean is not None and one.running_var is not None}
 
@@ -50,7 +50,7 @@ def trained(norm: _BatchNorm) -> Statistics:
 
 
 def change_to(norm: _BatchNorm, wanted: Statistics) -> Change:
-    """What makes a batch norm work with other statistics, [C] or [cameras, C]."""
+    """The change of the input by which a batch norm works with other statistics, [C] or [cameras, C]."""
     own = trained(norm)
     scale = ((own.variance + norm.eps) / (wanted.variance + norm.eps)).sqrt()
     return Change(scale, own.mean - wanted.mean * scale)
@@ -58,7 +58,7 @@ def change_to(norm: _BatchNorm, wanted: Statistics) -> Change:
 
 @contextmanager
 def changed(norms: Mapping[str, _BatchNorm], change: Callable[[str, Tensor], Tensor]) -> Iterator[None]:
-    """Within the block, and in this thread only, ``change(name, x)`` is what enters a batch norm in the place of x."""
+    """Within the block, a batch norm gets ``change(name, x)`` instead of its input x. This affects this thread only."""
     me = threading.get_ident()
 
     def before(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], tuple[Tensor, ...] | None]:
@@ -82,7 +82,7 @@ class Gathered:
         self._count, self._mean, self._squares = 0, torch.zeros(()), torch.zeros(())
 
     def add(self, x: Tensor) -> None:
-        """Take in a batch [N, C, ...]."""
+        """Include a batch [N, C, ...]."""
         values = x.detach().float().transpose(0, 1).flatten(1)  # [C, numbers of a channel]
         variance, mean = torch.var_mean(values, dim=1, correction=0)
         count, mean, squares = values.shape[1], mean.double().cpu(), variance.double().cpu() * values.shape[1]
@@ -93,6 +93,6 @@ class Gathered:
         self._count, self._mean, self._squares = count, mean, squares
 
     def mixed(self, own: Statistics, weight: float) -> Statistics:
-        """``weight`` of what was gathered, the rest of the network's own."""
+        """A mixture: ``weight`` of the gathered statistics, the rest of the network's own."""
         gathered = (self._mean.to(own.mean), (self._squares / self._count).to(own.mean))
         return Statistics(*(torch.lerp(old, new, weight) for old, new in zip(own, gathered, strict=True)))

@@ -1,8 +1,7 @@
-"""The format that ``partreid export`` writes: names in a file, what it says of itself, and its checksum.
+"""The format that ``partreid export`` writes: names in a file, its metadata, and its checksum.
 
-The checksum is of all bytes, and of the weights' where they lie apart. It stands among the file's own metadata, as text
-of fixed length, and is that of the file with zeros in its place, so that neither ONNX nor OpenVINO is needed to write
-or to check it.
+The checksum covers all bytes, also of a separate file of weights. It stands in the file's own metadata as text of fixed
+length, and is computed with zeros in its place. So neither ONNX nor OpenVINO is needed to write or to check it.
 """
 
 from __future__ import annotations
@@ -25,34 +24,34 @@ from partreid.types.slot_weights import SlotWeights
 
 _MARK = "partreid-sha256:"
 UNSEALED = _MARK + "0" * 64
-"""What stands in a file's metadata until :func:`seal` puts the checksum there."""
+"""The placeholder in a file's metadata until :func:`seal` writes the checksum."""
 
 _SEAL = re.compile(_MARK.encode() + rb"([0-9a-f]{64})")
 VERSION = 2
-"""Of the format: names and shapes of input and outputs, and the fields of :class:`ExportInfo`."""
+"""Version of the format: names and shapes of input and outputs, and the fields of :class:`ExportInfo`."""
 METADATA_KEY = "partreid"
-"""Under which a file holds its :class:`ExportInfo` as JSON: ONNX's ``metadata_props``, OpenVINO's ``rt_info``."""
+"""Key of the file's :class:`ExportInfo` as JSON, in ONNX's ``metadata_props`` or OpenVINO's ``rt_info``."""
 INPUT = "images"
-"""uint8 [B, H, W, 3] RGB at the size that the file says, B of any size."""
+"""Input: uint8 [B, H, W, 3] RGB at the size in the metadata, for any B."""
 OUTPUTS = ("vectors", "visibility", "attention")
-"""float32 [B, S, D], [B, S] and [B, K+1, h, w]."""
+"""Outputs: float32 [B, S, D], [B, S] and [B, K+1, h, w]."""
 
 
 class ExportInfo(ConfigModel):
-    """What an exported file says of itself."""
+    """The metadata of an exported file."""
 
     version: int = VERSION
     """Of the format."""
     partreid: str
-    """The version that wrote the file."""
+    """The version of partreid that wrote the file."""
     network: str
     """The kind of network: BPBReID, BoT or PCB."""
     slots: tuple[str, ...]
-    """Names of what stands in ``vectors`` and ``visibility``, in order."""
+    """Names of the slots in ``vectors`` and ``visibility``, in order."""
     part_names: tuple[str, ...]
-    """Names of the channels of ``attention`` behind the first, which is the background."""
+    """Names of the channels of ``attention`` after the first, which is the background."""
     preprocess: PreprocessConfig
-    """Size of the images that the file takes; mean and deviation, which it applies itself."""
+    """Size of the input images, and mean and deviation, which the file applies itself."""
     mirror: bool = False
     """Whether each image is embedded together with its mirror image."""
     visibility: str
@@ -62,37 +61,37 @@ class ExportInfo(ConfigModel):
     normalize_embeddings: bool
     """Whether matching should divide each vector by its length first."""
     slot_weights: SlotWeights = Field(default_factory=dict)
-    """How much slots count in matching beside their visibility (``ModelConfig.slot_weights``)."""
+    """Weights of slots in matching, in addition to their visibility (``ModelConfig.slot_weights``)."""
     fingerprint: str
-    """That of the extractor it was made from: a gallery takes embeddings of either."""
+    """Fingerprint of the extractor that was exported. A gallery accepts embeddings of both."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Arithmetic of all that is not quantised; only OpenVINO can be asked for bfloat16."""
+    """Arithmetic of everything that is not quantised; only OpenVINO supports bfloat16."""
     quantized: bool = False
     """Whether weights and maps are 8-bit integers."""
     license: str | None = None
-    """Under which the weights may be used, where whoever exported them said so."""
+    """Licence of the weights, if it was given at the export."""
     content: str = UNSEALED
-    """Checksum of the file (:func:`seal`): the fingerprint is that of these weights, and of no others."""
+    """Checksum of the file (:func:`seal`). It shows that the fingerprint belongs to these weights."""
 
     def to_json(self) -> str:
-        """As one line of text."""
+        """The metadata as one line of text."""
         return json.dumps(self.model_dump(mode="json"), ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str, *, source: str) -> ExportInfo:
-        """Read what :meth:`to_json` wrote; a CheckpointError if it is of another version, or damaged."""
+        """Read the text of :meth:`to_json`. CheckpointError if it has another version or is damaged."""
         try:
             data = parse_json(text, source="its description", error=DataError)
             version = data["version"]
             if version == VERSION:
                 return cls.parse(data, source=source)
         except (ValueError, TypeError, KeyError) as error:  # ConfigError is a ValueError
-            raise CheckpointError(f"{source} does not say what it holds as partreid writes it: {error}") from None
+            raise CheckpointError(f"{source} has no metadata in partreid's form: {error}") from None
         raise CheckpointError(f"{source} has export version {version!r}, expected {VERSION}. Export the run again.")
 
 
 def seal(path: Path) -> None:
-    """Put the checksum into a file that was just written, with :data:`UNSEALED` in its metadata."""
+    """Write the checksum into a new file that has :data:`UNSEALED` in its metadata."""
     start, _, digest = _look(path)
     with path.open("r+b") as file:
         file.seek(start)
@@ -100,10 +99,10 @@ def seal(path: Path) -> None:
 
 
 def check_seal(path: Path) -> None:
-    """Whether a file, and the ``.bin`` beside an ``.xml``, are as they were exported. Both are read once.
+    """Check that a file, and the ``.bin`` beside an ``.xml``, have not changed since the export. Both are read once.
 
     Raises:
-        CheckpointError: they are not, or the file has no checksum.
+        CheckpointError: a file has changed, or has no checksum.
     """
     _, claimed, digest = _look(path)
     if claimed != digest:
@@ -115,7 +114,7 @@ def check_seal(path: Path) -> None:
 
 
 def _look(path: Path) -> tuple[int, str, str]:
-    """Where the checksum stands, what it says, and what it should say."""
+    """The checksum's position, its stored value, and the correct value."""
     digest = hashlib.sha256()
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
@@ -128,7 +127,7 @@ def _look(path: Path) -> tuple[int, str, str]:
                 )
             start, end = found[0].span(1)
             claimed = found[0][1].decode()
-            del found  # it holds on to the map
+            del found  # the match keeps the map open
             with memoryview(content) as view:
                 digest.update(view[:start])
                 digest.update(b"0" * (end - start))

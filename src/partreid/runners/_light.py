@@ -1,4 +1,4 @@
-"""Whether the light of a camera is still what it was: the mean colours of its images now, against those of then."""
+"""Whether the light of a camera has changed: compares the mean colours of its images with those at the adaptation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 WINDOW = 100
-"""Images of a camera that are looked at together: a few persons' clothes must not count as light."""
+"""Images of a camera that are compared together, so that a few persons' clothes do not count as light."""
 LIMIT = 1.0
 """How far their mean colour may be off, in standard deviations of single images."""
 
@@ -17,7 +17,7 @@ class LightWatch:
     """Counts the images of each camera.
 
     Args:
-        light: [cameras, 2, 3] mean and standard deviation of the mean colours of then.
+        light: [cameras, 2, 3] mean and standard deviation of the mean colours at the adaptation.
     """
 
     def __init__(self, light: Tensor) -> None:
@@ -27,10 +27,10 @@ class LightWatch:
         self._told: set[int] = set()
 
     def changed(self, pixels: np.ndarray, rows: Sequence[int]) -> list[int]:
-        """The cameras whose light is found to be another with these images; each is told once.
+        """The cameras whose light turns out to have changed with these images. Each camera is reported once.
 
         Args:
-            pixels: uint8 [B, H, W, 3]. rows: of each image, its camera's place; larger ones are passed over.
+            pixels: uint8 [B, H, W, 3]. rows: for each image, the number of its camera; larger numbers are ignored.
         """
         found = []
         for color, row in zip(pixels.mean(axis=(1, 2)), rows, strict=True):

@@ -1,7 +1,7 @@
-"""Which of several ways to run a network is the quickest on this machine: measured once, and kept in the cache.
+"""The quickest of several ways to run a network on this machine. It is measured once and kept in the cache.
 
-The names of processors do not tell it: bfloat16 is quicker than float32 where a processor has AMX or AVX-512 BF16, and
-slower where it must be emulated (docs/performance.md).
+A processor's name does not tell it: bfloat16 is quicker than float32 if the processor has AMX or AVX-512 BF16, and
+slower if it must be emulated (docs/performance.md).
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _TURNS = 5
 
 
 def milliseconds(ways: Mapping[str, Callable[[], object]], *, of: str) -> dict[str, float]:
-    """The processor time of each way, as it was measured here before, or measured now in a second or so.
+    """The processor time of each way: a former measurement from the cache, or a new one, which takes about a second.
 
     Args:
-        ways: each does the same work once. of: what else the times depend on: the file and its library's version. Times
-            of another processor, another number of threads or other ways are not taken for these.
+        ways: each does the same work once. of: other things that the times depend on: the file and its library's
+            version. Times for another processor, another number of threads or other ways are not used.
     """
     flags = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     has = sorted(name for name, there in flags.items() if there)
@@ -51,7 +51,7 @@ def milliseconds(ways: Mapping[str, Callable[[], object]], *, of: str) -> dict[s
 
 
 def _measured(ways: Mapping[str, Callable[[], object]]) -> dict[str, float]:
-    """In turn, so that what else the machine does disturbs all alike; the first turn warms up."""
+    """Run the ways in turn, so that other work on the machine disturbs all of them equally. The first turn warms up."""
     turns = [{way: _seconds(call) for way, call in ways.items()} for _ in range(1 + _TURNS)][1:]
     return {way: round(1000 * min(turn[way] for turn in turns), 3) for way in ways}
 

@@ -1,4 +1,4 @@
-"""What was learned of cameras without labels: batch-norm statistics for each, in a file of their own.
+"""Batch-norm statistics of each camera, learned without labels, in their own file.
 
 The file is safetensors: ``mean/LAYER`` and ``variance/LAYER`` [cameras, C] for each batch norm, ``light``
 [cameras, 2, 3], and a description with a checksum. The model itself is not changed.
@@ -35,10 +35,10 @@ _MEAN, _VARIANCE, _LIGHT = "mean/", "variance/", "light"
 
 
 def camera_text(camera: object) -> str | None:
-    """A camera's name as an adaptation and a gallery have it: 3, 3.0 and "3" are one; None where it is unknown.
+    """A camera's name in the form that adaptations and galleries use: 3, 3.0 and "3" are the same; None = unknown.
 
     Raises:
-        DataError: it is neither text nor number.
+        DataError: the camera is neither a text nor a number.
     """
     return None if is_unknown(camera) else as_text(camera, "A camera")
 
@@ -48,9 +48,9 @@ class Adaptation(Guided):
     """Batch-norm statistics of each camera, for one model.
 
     Attributes:
-        network: the fingerprint of the layers that it belongs to (``TorchRunner.network_fingerprint``).
-        cameras: their names. images: from how many images each one's statistics were estimated.
-        weight: of what was estimated, against what the model was trained with; the statistics hold both.
+        network: the fingerprint of the network (``TorchRunner.network_fingerprint``).
+        cameras: their names. images: for each camera, the number of images used to estimate its statistics.
+        weight: of the estimated statistics in the mixture with the model's own; ``statistics`` are the mixture.
         statistics: by the name of the batch norm, mean and variance [cameras, C] float32.
         light: [cameras, 2, 3] float32, mean and standard deviation over a camera's images of their mean colour, 0..255.
     """
@@ -64,7 +64,7 @@ class Adaptation(Guided):
 
     @cached_property
     def fingerprint(self) -> str:
-        """A name for all of it: embeddings of all its cameras are meant to be compared, and no others."""
+        """One name for the whole adaptation, because embeddings of all its cameras may be compared with each other."""
         return self._digest()[:16]
 
     def _tensors(self) -> dict[str, Tensor]:
@@ -90,7 +90,7 @@ class Adaptation(Guided):
         return digest.hexdigest()
 
     def save(self, path: str | Path) -> Path:
-        """Write it, whole or not at all.
+        """Write the adaptation, completely or not at all.
 
         Raises:
             DataError: the file cannot be written.
@@ -109,10 +109,10 @@ class Adaptation(Guided):
         """Read an adaptation.
 
         Args:
-            source: the file, or the run or checkpoint folder that it lies in.
+            source: the file, or the run or checkpoint folder that contains it.
 
         Raises:
-            DataError: there is none, or it is damaged or of another version.
+            DataError: there is no adaptation, or it is damaged or of another version.
             CheckpointError: the source is neither a file nor a checkpoint.
         """
         path = nameable(source, error=DataError)
@@ -134,7 +134,7 @@ class Adaptation(Guided):
 
     @classmethod
     def _checked(cls, said: dict[str, Any], tensors: dict[str, Tensor]) -> Self:
-        """Errors of values, types and look-ups mean that it is none."""
+        """Parse the metadata. ValueError, TypeError and KeyError mean that they are not those of an adaptation."""
         if said["version"] != _VERSION:
             raise ValueError(f"it has version {said['version']!r:.80}, and this partreid reads version {_VERSION}")
         cameras, images, weight = said["cameras"], said["images"], said["weight"]
@@ -152,7 +152,7 @@ class Adaptation(Guided):
             raise ValueError("it holds other tensors")
         for one in (light, *(tensor for both in statistics.values() for tensor in both)):
             if one.dtype != torch.float32 or one.shape[:1] != light.shape[:1] or not one.isfinite().all():
-                raise ValueError("a tensor has another type or shape, or holds what is no number")
+                raise ValueError("a tensor has another type or shape, or a value that is not finite")
         if any((both.variance < 0).any() or both.mean.shape != both.variance.shape for both in statistics.values()):
             raise ValueError("a variance is below 0, or not one for each mean")
         made = cls(str(said["network"]), tuple(cameras), tuple(images), weight, statistics, light)
@@ -161,22 +161,24 @@ class Adaptation(Guided):
         return made
 
     def row(self, camera: str | None) -> int:
-        """The place of a camera in the statistics; the number of cameras where it is not among them."""
+        """The number of a camera in the statistics. An unknown camera has the number of cameras."""
         return self.cameras.index(camera) if camera in self.cameras else len(self.cameras)
 
     def unknown(self, camera: str | None) -> str:
-        """What is said of an image whose camera is not among these."""
+        """The warning about an image whose camera is not in the adaptation."""
         which = "An image's camera is not known" if camera is None else f"The adaptation has no camera {camera!r:.80}"
         hint = "" if camera is None else f" {nearest(camera, self.cameras)}"
         return f"{which}: such images are embedded with the mean of its cameras' statistics.{hint}"
 
 
 def find_adaptation(adaptation: str | Path | Adaptation | None, model: object) -> Adaptation | None:
-    """An adaptation: itself, its file, the run it lies in, or with "auto" the one beside the model; None without one.
+    """The adaptation from an adaptation, its file or a run that contains it; "auto" is the one beside the model.
+
+    None stays None.
 
     Raises:
         DataError, CheckpointError: as :meth:`Adaptation.load`.
-        ConfigError: "auto" for a model in memory, which does not know its place.
+        ConfigError: "auto" for a model in memory, which does not know its folder.
     """
     if not isinstance(adaptation, str | Path):
         return adaptation

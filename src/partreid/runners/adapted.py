@@ -1,4 +1,4 @@
-"""A network under the batch-norm statistics of the camera that each image is of, and how these are estimated."""
+"""A network with the batch-norm statistics of each image's camera, and how these statistics are estimated."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from partreid.runtime import RuntimeConfig
 from partreid.types import ModelOutput
 
 _SMALL = (16, 8)
-"""Height and width that images are brought to where they are compared with one another."""
+"""Height and width of images when they are compared with one another."""
 _ALIKE = 0.8
-"""Correlation of two such images from which they are hardly different (docs/adapt.md)."""
+"""Two such images with at least this correlation hardly differ (docs/adapt.md)."""
 
 
 class AdaptedRunner(TorchRunner):
-    """Runs a network with PyTorch, each image under the statistics of its camera; the network is left as it is.
+    """Runs a network with PyTorch, each image with the statistics of its camera. The network itself is not changed.
 
-    Where a network lets a batch norm see the parts of images as images of their own, those of one image must follow one
-    another, as in :meth:`ReIDNetwork.pool_own`.
+    If a batch norm sees the parts of an image as separate images, these must follow one another, as in
+    :meth:`ReIDNetwork.pool_own`.
 
     Args:
-        adaptation: of this model. Others as of :class:`TorchRunner`.
+        adaptation: of this model. Other arguments as for :class:`TorchRunner`.
 
     Raises:
         ConfigError: the adaptation is another model's.
@@ -55,13 +55,13 @@ class AdaptedRunner(TorchRunner):
         self._norms = {name: norm for name, norm in batch_norms(model).items() if name in adaptation.statistics}
         for name, (mean, _) in adaptation.statistics.items():
             if name not in self._norms or mean.shape[1:] != trained(self._norms[name]).mean.shape:
-                raise ConfigError(f"The adaptation has statistics of a layer {name!r:.80} that this model has not.")
+                raise ConfigError(f"The adaptation has statistics of a layer {name!r:.80} that this model lacks.")
         self._changes = {name: self._change(name) for name in self._norms}
         self._told: set[str | None] = set()
         self._light = LightWatch(adaptation.light)
 
     def _change(self, name: str) -> Change:
-        """[cameras + 1, C]: the last is that of an unknown camera, which gets the mean of all statistics."""
+        """[cameras + 1, C]: the last row is for an unknown camera, which gets the mean of all statistics."""
         known = (one.to(self.device) for one in self.adaptation.statistics[name])
         wanted = Statistics(*(torch.cat([one, one.mean(dim=0, keepdim=True)]) for one in known))
         return change_to(self._norms[name], wanted)
@@ -75,9 +75,9 @@ class AdaptedRunner(TorchRunner):
 
     @property
     def fingerprint(self) -> str:
-        """It follows the model and the adaptation as a whole: embeddings of its cameras have one."""
+        """A fingerprint of the model and the whole adaptation, so embeddings of all its cameras have the same one."""
         own = super().fingerprint
-        if own != self._own:  # the model learned meanwhile, or is compared otherwise
+        if own != self._own:  # the model has learned meanwhile, or is compared in another way
             self._check()
             self._own = own
         whole = f"{own} {self.adaptation.fingerprint}"
@@ -86,7 +86,7 @@ class AdaptedRunner(TorchRunner):
     def run(
         self, pixels: np.ndarray, part_maps: Tensor | None, cameras: Sequence[str | None] | None = None
     ) -> ModelOutput:
-        """As :meth:`Runner.run`; ``cameras`` names that of each image, and warns of those that are not known."""
+        """Like :meth:`Runner.run`. ``cameras`` names each image's camera; unknown ones cause a warning."""
         rows = [self.adaptation.row(camera) for camera in cameras or [None] * len(pixels)]
         if cameras is not None:
             self._tell(pixels, cameras, rows)
@@ -109,7 +109,7 @@ class AdaptedRunner(TorchRunner):
                 warn(self.adaptation.unknown(camera))
         for row in self._light.changed(pixels, rows):
             warn(
-                f"The light of camera {known[row]!r:.80} is not what it was when the adaptation was made. Compare with "
+                f"The light of camera {known[row]!r:.80} has changed since the adaptation was made. Compare with "
                 "and without it, or make another with `partreid adapt`."
             )
 
@@ -122,20 +122,20 @@ def runner_of(
     mirror: bool = False,
     adaptation: Adaptation | None = None,
 ) -> TorchRunner:
-    """What runs a network, with the adaptation if there is one. Errors as of the two classes."""
+    """The runner of a network, with the adaptation if there is one. Errors as for the two classes."""
     if adaptation is None:
         return TorchRunner(model, preprocess, runtime, mirror=mirror)
     return AdaptedRunner(model, preprocess, runtime, mirror=mirror, adaptation=adaptation)
 
 
 class GatheringRunner(TorchRunner):
-    """Runs a network under the statistics of all images that it has seen so far, those of one camera, and keeps them.
+    """Runs a network on one camera's images, gathers their statistics, and uses the statistics gathered so far.
 
     Args:
-        weight: of these images against what the model was trained with, in (0, 1].
+        weight: of these images' statistics in the mixture with the model's own, in (0, 1].
 
     Raises:
-        ConfigError: the network has no batch norms, or the weight is none.
+        ConfigError: the network has no batch norms, or the weight is not in (0, 1].
     """
 
     def __init__(
@@ -156,7 +156,7 @@ class GatheringRunner(TorchRunner):
         self._small: list[Tensor] = []
 
     def run(self, pixels: np.ndarray, part_maps: Tensor | None) -> ModelOutput:
-        """As :meth:`Runner.run`, under the statistics so far, these images' among them."""
+        """Like :meth:`Runner.run`, with the statistics so far, which include these images."""
 
         def change(name: str, x: Tensor) -> Tensor:
             gathered = self._gathered.setdefault(name, Gathered())
@@ -171,18 +171,18 @@ class GatheringRunner(TorchRunner):
 
     @property
     def count(self) -> int:
-        """How many images were seen."""
+        """Number of images seen so far."""
         return sum(map(len, self._colors))
 
     def distinct(self) -> float:
-        """About how many of the images are different ones: those that hardly differ count together as one."""
+        """The approximate number of different images: images that hardly differ count as one."""
         small = torch.cat(self._small).flatten(1)
         small = F.normalize(small - small.mean(dim=1, keepdim=True), dim=1)
         alike = (small @ small.T > _ALIKE).fill_diagonal_(True)
         return float((1 / alike.sum(dim=1)).sum())
 
     def statistics(self) -> dict[str, Statistics]:
-        """By the name of the batch norm, [C] each: of those that were run.
+        """Mean and variance [C] by the name of the batch norm, for the norms that were run.
 
         Raises:
             DataError: no image was seen.

@@ -1,4 +1,4 @@
-"""An exported file behind PartExtractor, run by onnxruntime or OpenVINO: extras, imported when a file is opened.
+"""Exported files for PartExtractor. onnxruntime or OpenVINO runs them: extras, which are imported with the first file.
 
 ``partreid export`` writes such files (docs/export.md).
 """
@@ -28,7 +28,7 @@ Arrays: TypeAlias = tuple[np.ndarray, ...]
 
 
 class OnnxSession:
-    """An ``.onnx`` file in onnxruntime. Arguments and errors as of ``ExportedRunner``."""
+    """An ``.onnx`` file in onnxruntime. Arguments and errors as for ``ExportedRunner``."""
 
     def __init__(self, path: Path, runtime: RuntimeConfig) -> None:
         with needs_extra("export", f"Running {path}"):
@@ -39,10 +39,10 @@ class OnnxSession:
             kind = "cuda" if usable else "cpu"
         _check_onnx(path, kind, runtime, onnxruntime.get_available_providers())
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()  # a limit on PyTorch's threads holds here too
+        options.intra_op_num_threads = torch.get_num_threads()  # a limit on PyTorch's threads applies here too
         options.log_severity_level = 3
         with _damaged(path, "onnxruntime"):
-            # The CPU can open any file, and TensorRT has to be told first how large the images are.
+            # Open the file on the CPU first, because TensorRT must be told the size of the images.
             session = onnxruntime.InferenceSession(str(path), options, providers=[_PROVIDERS["cpu"]])
         metadata = session.get_modelmeta().custom_metadata_map
         self.info = _info(metadata.get(METADATA_KEY), path)
@@ -86,8 +86,8 @@ def _check_onnx(path: Path, kind: str, runtime: RuntimeConfig, available: Sequen
 
 
 def _gpu_providers(kind: str, index: int, runtime: RuntimeConfig, info: ExportInfo) -> list[Any]:
-    """What onnxruntime tries in order, with options."""
-    # TF32 would change the embeddings in the fourth digit, and those of other machines would no longer be the same.
+    """The providers that onnxruntime tries, in order, with their options."""
+    # TF32 would change embeddings in the fourth digit, so that they would differ from those of other machines.
     cuda = [(_PROVIDERS["cuda"], {"device_id": index, "use_tf32": 0}), _PROVIDERS["cpu"]]
     if kind == "cuda":
         return cuda
@@ -97,19 +97,19 @@ def _gpu_providers(kind: str, index: int, runtime: RuntimeConfig, info: ExportIn
         "device_id": index,
         "trt_fp16_enable": runtime.precision == "float16",
         "trt_bf16_enable": runtime.precision == "bfloat16",
-        # Without a range of shapes an engine is built again, for minutes, whenever a batch has another size.
+        # Without a range of shapes, each new batch size would build an engine again, which takes minutes.
         "trt_profile_min_shapes": f"{INPUT}:1x{height}x{width}x3",
         "trt_profile_opt_shapes": most,
         "trt_profile_max_shapes": most,
         "trt_engine_cache_enable": True,
-        # TensorRT knows engines by the names in the graph: those of other weights would be taken for these.
+        # TensorRT recognises engines by the names in the graph, and would use an engine with other weights.
         "trt_engine_cache_path": str(cache_folder() / "tensorrt" / info.content.rpartition(":")[2][:16]),
     }
     return [(_PROVIDERS["tensorrt"], options), *cuda]
 
 
 class OpenVinoSession:
-    """An ``.xml`` and ``.bin`` file in OpenVINO. Arguments and errors as of ``ExportedRunner``."""
+    """An ``.xml`` and ``.bin`` file in OpenVINO. Arguments and errors as for ``ExportedRunner``."""
 
     def __init__(self, path: Path, runtime: RuntimeConfig) -> None:
         with needs_extra("export", f"Running {path}"):
@@ -123,7 +123,7 @@ class OpenVinoSession:
         self.info = _info(model.get_rt_info([METADATA_KEY]).astype(str) if known else None, path)
         self.device = torch.device("cpu")
         named = self.info.precision if runtime.precision == "auto" else runtime.precision
-        # Whoever exported with --bf16 allowed bfloat16, and float32 is nearer to the model: the quicker one is taken.
+        # --bf16 at the export allows bfloat16, and float32 is closer to the model. So the quicker one is used.
         allowed = ("bfloat16", "float32") if (runtime.precision, named) == ("auto", "bfloat16") else (named,)
         with _damaged(path, "OpenVINO"):
             compiled = {precision: _Compiled(core, model, precision) for precision in allowed}
@@ -148,7 +148,7 @@ class _Compiled:
     def __init__(self, core: Any, model: Any, precision: str) -> None:
         settings = {
             "PERFORMANCE_HINT": "THROUGHPUT",
-            # Without it OpenVINO takes bfloat16 where the processor has it: other vectors on other machines.
+            # Without this hint OpenVINO uses bfloat16 if the processor has it, and vectors would differ by machine.
             "INFERENCE_PRECISION_HINT": _OPENVINO_TYPES[precision],
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         }
@@ -172,7 +172,7 @@ class _Compiled:
 
 
 _TRIED = 16
-"""Images that a way of running is measured with: about the people in a frame."""
+"""Number of images for measuring a way to run: about the number of people in a frame."""
 
 _OPENVINO_TYPES = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 
@@ -194,10 +194,10 @@ def _info(text: str | None, path: Path) -> ExportInfo:
 
 @contextmanager
 def _damaged(path: Path, library: str) -> Iterator[None]:
-    """Whatever the library says of a file that it cannot open, as a :class:`CheckpointError`."""
+    """Turn any error of the library about a file into a :class:`CheckpointError`."""
     try:
         yield
-    except Exception as error:  # each library has kinds of its own, without a common base
+    except Exception as error:  # the libraries' errors have no common base
         lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
         raise CheckpointError(
             f"{library} cannot open {path}: {lines[-1].rstrip('.!')}. Export the run again."
@@ -205,7 +205,7 @@ def _damaged(path: Path, library: str) -> Iterator[None]:
 
 
 SESSIONS: dict[str, type[OnnxSession] | type[OpenVinoSession]] = {".onnx": OnnxSession, ".xml": OpenVinoSession}
-"""What opens an exported file, by its suffix."""
+"""The runner that opens an exported file, by its suffix."""
 
 
 def is_exported(source: object) -> bool:
@@ -224,16 +224,16 @@ class ExportedRunner:
     Args:
         file: ``.onnx`` or ``.xml`` (with its ``.bin`` beside it), written by ``partreid export``.
         runtime: device and precision. For ONNX the device is "cpu", "cuda" or "tensorrt", the latter two with a number
-            (``cuda:1``) if there are several; "auto" is a GPU where this onnxruntime can use one. An OpenVINO file runs
-            on the CPU. "auto" precision is what the file says; of bfloat16 and float32 the quicker one here, where the
-            file says bfloat16: measured when it is first opened on a machine, and kept in the cache.
+            (``cuda:1``) if there are several; "auto" is a GPU if this onnxruntime can use one. An OpenVINO file runs on
+            the CPU. "auto" precision is the file's own. If the file allows bfloat16, it is the quicker of bfloat16 and
+            float32 on this machine, which is measured when the file is first opened and kept in the cache.
 
     Attributes:
-        precision: the arithmetic of what is not in 8-bit integers. milliseconds: processor time an image of each
-            arithmetic that there was to choose from; empty where there was no choice.
+        precision: the arithmetic of everything that is not in 8-bit integers. milliseconds: processor time per image
+            for each possible arithmetic; empty if there was no choice.
 
     Raises:
-        CheckpointError: there is no such file, it is not as it was exported, or partreid did not write it.
+        CheckpointError: there is no such file, it has changed since the export, or partreid did not write it.
         ConfigError: it cannot run on that device, or with that precision.
         MissingDependencyError: the library is not installed.
     """
@@ -248,7 +248,7 @@ class ExportedRunner:
             raise CheckpointError(
                 f"{path} needs {path.with_suffix('.bin').name} beside it. Copy both, or export again."
             )
-        check_seal(path)  # before a library opens it: what is damaged never reaches one
+        check_seal(path)  # checked first, so that a library never opens a damaged file
         self.session = SESSIONS[path.suffix](path, runtime or RuntimeConfig())
         self.info = self.session.info
         info, self.device = self.info, self.session.device
@@ -261,7 +261,7 @@ class ExportedRunner:
         self.pose: PoseInput | None = None  # networks that need one are not exported
 
     def run(self, pixels: np.ndarray, part_maps: Tensor | None) -> ModelOutput:
-        """What the file says of images uint8 [B, H, W, 3]: embeddings, visibility and attention, nothing else."""
+        """Run the file on images uint8 [B, H, W, 3]. The output has embeddings, visibility and attention only."""
         vectors, visibility, attention = map(torch.from_numpy, self.session(np.ascontiguousarray(pixels)))
         parts = visibility[:, len(self.slots) - len(self.info.part_names) :]
         embeddings = PartEmbeddings(vectors, visibility, self.slots)

@@ -1,4 +1,4 @@
-"""A PyTorch network that OpenVINO runs without a file between them: on CPUs several times as quick."""
+"""A PyTorch network that OpenVINO runs without a file in between. On CPUs it is several times as quick."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from partreid.errors import ExportError, needs_extra
 from partreid.runtime import Arithmetic
 
 Run: TypeAlias = Callable[[Tensor], tuple[Tensor, ...]]
-"""From float32 images [B, 3, H, W] to what the network gives for them, float32, on the CPU."""
+"""A function from float32 images [B, 3, H, W] to the network's outputs, float32, on the CPU."""
 
 PIECE = 16
-"""Images that the network is compiled for; a batch is cut into pieces of so many, and the last one is filled up."""
+"""The batch size for which the network is compiled. A batch is cut into pieces of this size; the last one is padded."""
 
 _FARTHEST = {"float32": 1e-3, "bfloat16": 5e-2}
 """How far an output may be from PyTorch's in float32: the length of their difference over that of the output."""
@@ -32,12 +32,12 @@ def run_by_openvino(network: nn.Module, images: Tensor, *, arithmetic: Arithmeti
 
     Raises:
         MissingDependencyError: OpenVINO is not installed.
-        ExportError: it cannot take the network, or its outputs differ from PyTorch's.
+        ExportError: OpenVINO cannot convert the network, or its outputs differ from PyTorch's.
     """
     with needs_extra("openvino", "Running a network by OpenVINO"):
         import openvino
     example = _filled(images[:PIECE])
-    # Whatever PyTorch's tracer and the converter stumble over has an error of its own kind.
+    # Errors of PyTorch's tracer and of the converter can have any type.
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -65,7 +65,7 @@ def run_by_openvino(network: nn.Module, images: Tensor, *, arithmetic: Arithmeti
 
 
 def _filled(images: Tensor) -> Tensor:
-    """``PIECE`` images: the last one again, where there are fewer."""
+    """``PIECE`` images. If there are fewer, the last one is repeated."""
     images = images.contiguous()
     return torch.cat([images, images[-1:].expand(PIECE - len(images), -1, -1, -1)]).contiguous()
 

@@ -1,4 +1,4 @@
-"""What runs a network: PyTorch here; an exported file has a runner of its own."""
+"""Runners of networks: the interface, and the runner for PyTorch. Exported files have their own runners."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from partreid.runtime import RuntimeConfig, resolve_arithmetic, resolve_device
 from partreid.types import ModelOutput, PartEmbeddings, RegionVectors
 
 _COMPARING = ("visibility", "visibility_threshold", "normalize_embeddings", "slot_weights")
-"""Fields of the model that change no layer's output: what is visible, and how vectors are compared."""
+"""Fields of the model that do not change any layer's output: they decide visibility and the comparison of vectors."""
 
 
 class PoseInput(NamedTuple):
-    """The parts of the maps that a pose-guided network reads beside the pixels, and (h, w) of its feature map."""
+    """The part schema of the maps that a pose-guided network needs beside pixels, and (h, w) of its feature map."""
 
     schema: PartSchema
     map_size: tuple[int, int]
@@ -52,7 +52,7 @@ class Runner(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """A name for what its embeddings depend on; runners with the same one agree up to rounding."""
+        """A name for everything that the embeddings depend on. Runners with the same name agree up to rounding."""
         ...
 
     @property
@@ -62,7 +62,7 @@ class Runner(Protocol):
 
     @property
     def slot_weights(self) -> Mapping[str, float]:
-        """How much slots count in matching beside their visibility, by name; 1 where one is not named."""
+        """Weights of slots in matching by name, in addition to their visibility. A slot that is not named has 1."""
         ...
 
     @property
@@ -72,29 +72,29 @@ class Runner(Protocol):
 
     @property
     def visibility_threshold(self) -> float | None:
-        """λ_v of Eq. 4; None where the rule is another."""
+        """λ_v of Eq. 4; None for another rule."""
         ...
 
     @property
     def pose(self) -> PoseInput | None:
-        """The part maps that ``run`` needs; None where the network finds the parts by itself."""
+        """The part maps that ``run`` needs; None if the network finds the parts itself."""
         ...
 
     def run(self, pixels: np.ndarray, part_maps: Tensor | None) -> ModelOutput:
-        """What the network says of a batch.
+        """Run the network on a batch.
 
         Args:
             pixels: uint8 [B, H, W, 3] RGB at the size of ``preprocess``.
-            part_maps: float32 [B, K, h, w] on the CPU where ``pose`` asks for them, else None.
+            part_maps: float32 [B, K, h, w] on the CPU if ``pose`` asks for them, else None.
 
         Returns:
-            float32 on the CPU; None where the runner has no such tensor.
+            float32 tensors on the CPU; None for tensors that the runner does not have.
         """
         ...
 
 
 def signed(embeddings: PartEmbeddings, runner: Runner) -> PartEmbeddings:
-    """Embeddings that say which model made them, and how it compares."""
+    """Embeddings marked with their model and its way of comparison."""
     return replace(
         embeddings,
         model=runner.fingerprint,
@@ -104,7 +104,7 @@ def signed(embeddings: PartEmbeddings, runner: Runner) -> PartEmbeddings:
 
 
 def nothing(runner: Runner) -> PartEmbeddings:
-    """Embeddings of no image, [0, S, D]; what the network says of a black one tells the width."""
+    """Embeddings of no image, [0, S, D]. A black image is embedded to learn the width."""
     pose = runner.pose
     maps = None if pose is None else torch.zeros(1, len(pose.schema), *pose.map_size)
     output = runner.run(np.zeros((1, *runner.preprocess.size, 3), np.uint8), maps)
@@ -112,7 +112,7 @@ def nothing(runner: Runner) -> PartEmbeddings:
 
 
 class TorchRunner:
-    """Runs a network with PyTorch. Arguments and errors as of :class:`~partreid.inference.extractor.PartExtractor`."""
+    """Runs a network with PyTorch. Arguments and errors as for :class:`~partreid.inference.extractor.PartExtractor`."""
 
     def __init__(
         self, model: ReIDNetwork, preprocess: PreprocessConfig, runtime: RuntimeConfig, *, mirror: bool = False
@@ -149,7 +149,7 @@ class TorchRunner:
 
     @property
     def slot_weights(self) -> Mapping[str, float]:
-        """With which weights of slots the model is compared."""
+        """The weights of slots for which the model was made."""
         return self.model.config.slot_weights
 
     @property
@@ -164,7 +164,7 @@ class TorchRunner:
 
     @property
     def pose(self) -> PoseInput | None:
-        """The part maps that take the place of learned attention, if they do."""
+        """The part maps that replace learned attention, if the model needs them."""
         config = self.model.config
         if not config.pose_guided:
             return None
@@ -174,18 +174,19 @@ class TorchRunner:
 
     @property
     def fingerprint(self) -> str:
-        """It follows the weights: a model that learned meanwhile, or whose statistics were adapted, has another."""
+        """The fingerprint depends on the present weights, so it changes when the model learns or is adapted."""
         state = self._state()
         if self._known is None or self._known[0] != state:
             self._known = (state, self._digest(self._choices()))
         return self._known[1]
 
     def _state(self) -> tuple[object, ...]:
-        """What tells quickly that something was changed since."""
+        """Values that show quickly whether something has changed."""
         tensors = [*self.model.parameters(), *self.model.buffers()]
         versions = [0 if tensor.is_inference() else tensor._version for tensor in tensors]
         places = [tensor.data_ptr() for tensor in tensors]
-        # Writing into ``tensor.data`` counts as no version. Training so changes all weights: a few of them tell.
+        # Writing into ``tensor.data`` does not raise the version. Training that way changes all weights, so a few of
+        # them are enough to notice it.
         some = [tensor for tensor in tensors if tensor.is_floating_point() and tensor.numel()]
         samples = [tensor.detach().reshape(-1)[:1].float() for tensor in some[:: max(1, len(some) // 16)]]
         numbers = torch.cat(samples).tolist() if samples else []
@@ -193,7 +194,7 @@ class TorchRunner:
 
     @property
     def network_fingerprint(self) -> str:
-        """A name for what the layers compute: weights, architecture and image size, however it is compared then."""
+        """A name for the layers' computation: weights, architecture and image size, but not the comparison."""
         config, preprocess, _ = self._choices()
         return self._digest([{name: config[name] for name in config if name not in _COMPARING}, preprocess])
 
@@ -201,7 +202,7 @@ class TorchRunner:
         config = self.model.config.model_dump(mode="json", exclude_defaults=True)
         network = file_backbone(self.model.backbone)
         if network is not None and network.identity is not None:
-            config["backbone"] = network.identity  # what the file holds, and not where it lies
+            config["backbone"] = network.identity  # the file's content, not its path
         return config, self.preprocess.model_dump(mode="json"), self.mirror
 
     def _digest(self, choices: Sequence[object]) -> str:
@@ -213,9 +214,9 @@ class TorchRunner:
 
     @torch.inference_mode()
     def run(self, pixels: np.ndarray, part_maps: Tensor | None) -> ModelOutput:
-        """What the network says of images uint8 [B, H, W, 3]; see :meth:`Runner.run`."""
+        """Run the network on images uint8 [B, H, W, 3]; see :meth:`Runner.run`."""
         training = [module for module in self.model.modules() if module.training]
-        if training:  # whatever a training between two calls made of it
+        if training:  # a training may have changed the mode since the last call
             self.model.eval()
         try:
             return self._run(pixels, part_maps)
@@ -237,24 +238,25 @@ class TorchRunner:
         return output.map(lambda tensor: tensor.float().cpu())
 
     def _moved(self, tensor: Tensor) -> Tensor:
-        """On the device; from pinned memory a GPU fetches it while the host goes on."""
+        """Move to the device. A GPU reads pinned memory while the host continues."""
         if self.device.type != "cuda":
             return tensor.to(self.device)
         return tensor.pin_memory().to(self.device, non_blocking=True)
 
 
 def merge_mirrored(output: ModelOutput, mirrored: ModelOutput) -> ModelOutput:
-    """Average what a model says of images and of their mirror images.
+    """Average a model's output for images with its output for their mirror images.
 
-    In the mirror a left arm is a right one: its slots are swapped back by their names. A slot's vector is the mean of
-    both, weighted by the visibility in each, so that a part seen in only one comes from that one; its visibility is
-    the larger. Holistic vectors are averaged plainly. Maps and logits stay those of the image itself.
+    In the mirror a left arm is a right one, so the slots are swapped back by their names. A slot's vector is the mean
+    of both vectors, weighted by their visibility, so that a part seen in only one image comes from that image. Its
+    visibility is the larger one. Holistic vectors are averaged without weights. Maps and logits are those of the image
+    itself.
 
     Args:
-        output: of images. mirrored: of the same images, mirrored.
+        output: for the images. mirrored: for the mirrored images.
 
     Returns:
-        The merged output; that of the mirror images would be the same up to the swap of slots.
+        The merged output. Merging in the other order gives the same up to the swap of slots.
     """
     here, there = output.embeddings, swap_sides(mirrored.embeddings)
     both = SlotSums.of(torch.stack([here.vectors, there.vectors]), torch.stack([here.visibility, there.visibility]))
@@ -270,7 +272,7 @@ def merge_mirrored(output: ModelOutput, mirrored: ModelOutput) -> ModelOutput:
 
 
 def swap_sides(embeddings: PartEmbeddings) -> PartEmbeddings:
-    """Embeddings in which what stood under a left slot stands under the right one, and the other way round.
+    """Embeddings with left and right slots exchanged.
 
     Example:
         >>> e = PartEmbeddings(torch.eye(2)[None], torch.tensor([[1.0, 0.5]]), ("left_arm", "right_arm"))
@@ -282,7 +284,7 @@ def swap_sides(embeddings: PartEmbeddings) -> PartEmbeddings:
 
 
 def _mean_regions(a: RegionVectors, b: RegionVectors, order: list[int]) -> RegionVectors:
-    """The plain mean of every region that there is; ``order`` swaps the parts of ``b``."""
+    """The plain mean of every region; ``order`` swaps the parts of ``b``."""
 
     def mean(name: str) -> Tensor:
         mine: Tensor = getattr(a, name)

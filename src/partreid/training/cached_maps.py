@@ -37,7 +37,7 @@ MAPS_FOLDER = "cached_maps"
 _META = "meta.json"
 _BATCH = 64
 _WORTH_CONVERTING = 2000
-"""Images from which on OpenVINO gains more than its compiling takes."""
+"""From this number of images on, OpenVINO saves more time than its compiling takes."""
 
 
 class MapBatch(NamedTuple):
@@ -45,7 +45,7 @@ class MapBatch(NamedTuple):
 
     Attributes:
         maps: float16 [B, C_s, h_s, w_s], from fine to coarse; several if the map is joined from several strides.
-        part_maps, labels: as of :class:`~partreid.datasets.augment.Augmented`.
+        part_maps, labels: as in :class:`~partreid.datasets.augment.Augmented`.
     """
 
     maps: tuple[Tensor, ...]
@@ -58,7 +58,7 @@ class MapBatch(NamedTuple):
         return MapBatch(tuple(one.to(device) for one in self.maps), *others)
 
     def stages(self, backbone: Backbone) -> dict[int, Tensor]:
-        """Features by stride, float32, as ``unjoined`` of the backbone that they are of would give them."""
+        """Features by stride, float32: the same as the backbone's ``unjoined`` would return."""
         return dict(zip(backbone.joined_strides, (one.float() for one in self.maps), strict=True))
 
 
@@ -120,12 +120,13 @@ class MapSource:
         )  # fmt: skip
 
     def order(self, variant: int) -> np.ndarray:
-        """[N] the images in the order in which a variant takes them: who is pasted over whom differs in each."""
+        """[N] the images in a variant's order. The order differs, so that each variant pastes other people over an
+        image."""
         count = len(self.dataset)
         return np.random.default_rng([self.seed, variant]).permutation(count) if variant else np.arange(count)
 
     def batch(self, variant: int, start: int) -> Augmented:
-        """Images from ``start`` on in that order, varied; variant 0 are the images as they are."""
+        """Augmented images from ``start`` on in that order. Variant 0 contains the unchanged images."""
         chosen = self.order(variant)[start : start + _BATCH].tolist()
         images = self.dataset.collate([self.dataset[i] for i in chosen])
         config, augmentation = self.augmentation.config, self.augmentation
@@ -140,10 +141,10 @@ class MapSource:
         return augmentation(images.images, images.part_maps, self.pid_index[images.index], generator)
 
     def arrays(self, outputs: tuple[Tensor, ...], batch: Augmented) -> dict[str, np.ndarray]:
-        """What is kept of a batch, by the names of the files; maps channels-last, as they are trained on.
+        """The arrays to keep of a batch, by file name. Maps are channels-last, as training uses them.
 
         Raises:
-            TrainingError: a map holds numbers that half precision has not.
+            TrainingError: a map contains numbers beyond half precision.
         """
         maps = outputs[: len(outputs) - self.own]
         found = {f"map{i}": one.permute(0, 2, 3, 1).half().cpu().numpy() for i, one in enumerate(maps)}
@@ -162,7 +163,7 @@ class MapSource:
 
 
 class CachedMaps:
-    """Variants of every training image behind the backbone, on disk.
+    """The backbone's outputs for variants of every training image, on disk.
 
     Args:
         folder: of the variants. order: [V, N] the image of each row of a variant.
@@ -174,7 +175,7 @@ class CachedMaps:
         self._arrays = [_open(folder / f"variant-{variant}") for variant in range(self.variants)]
 
     def draw(self, index: Tensor, generator: torch.Generator) -> MapBatch:
-        """A variant at random of each image; ``index`` [B] in the list of images."""
+        """A random variant of each image; ``index`` [B] in the list of images."""
         return self.take(index, torch.randint(self.variants, (len(index),), generator=generator))
 
     def take(self, index: Tensor, variant: Tensor) -> MapBatch:
@@ -197,12 +198,12 @@ class CachedMaps:
         return MapBatch(tuple(maps), gather("part_maps"), None if labels is None else labels.long())
 
     def clean_vectors(self) -> Tensor:
-        """float32 [N, D], the backbone's own embedding of every image as it is."""
+        """float32 [N, D], the backbone's own embedding of every unchanged image."""
         return torch.from_numpy(np.array(self._arrays[0]["own"]))  # variant 0 is in the images' own order
 
 
 def remove_maps(run: Path) -> None:
-    """Take the files out of a run's folder, where there are any."""
+    """Remove the files from a run's folder, if there are any."""
     shutil.rmtree(run / MAPS_FOLDER, ignore_errors=True)
 
 
@@ -248,7 +249,7 @@ def cached_maps(
 
 
 def _affordable(size: int, config: CachedMapsConfig) -> int:
-    """How many variants of ``size`` bytes there may be."""
+    """The number of variants of ``size`` bytes that fit."""
     fit = int(config.gib * 2**30) // size
     if fit < 1:
         needed = size / 2**30
@@ -269,7 +270,7 @@ def _less(variants: int, config: CachedMapsConfig) -> str:
 def _fastest(
     network: FrozenBackbone, images: Tensor, count: int, device: torch.device, arithmetic: Arithmetic
 ) -> tuple[Run, str]:
-    """What computes the outputs, and what it is, in words."""
+    """A function that computes the outputs, and its description in words."""
     why = ""
     if device.type == "cpu" and count >= _WORTH_CONVERTING:
         try:
@@ -288,7 +289,7 @@ def _fastest(
 
 
 def _write(path: Path, source: MapSource, variant: int, run: Run, advance: Callable[[int], object]) -> None:
-    """Compute one variant; its folder is there as a whole or not at all."""
+    """Compute one variant. Its folder appears completely or not at all."""
     mend_folder(path)
     count = len(source.dataset)
     shapes: dict[str, tuple[str, list[int]]] = {}
@@ -301,7 +302,7 @@ def _write(path: Path, source: MapSource, variant: int, run: Run, advance: Calla
                     if name not in files:
                         files[name] = (folder / f"{name}.bin").open("wb")
                         shapes[name] = (array.dtype.str, [count, *array.shape[1:]])
-                    # Written, not mapped: a full disk is an error then, and no crash.
+                    # Written, not mapped, so that a full disk is an error and not a crash.
                     files[name].write(np.ascontiguousarray(array).data)
                 advance(len(batch.images))
         finally:

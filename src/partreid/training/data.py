@@ -23,10 +23,10 @@ from partreid.training.train_config import TrainConfig
 from partreid.types import ReIDImage
 
 _HEAD = 1 << 16
-"""Bytes at a file's beginning that are looked at, beside its size: most images have no more."""
+"""The digest covers a file's size and so many bytes at its beginning. Most images are not larger."""
 
 _MAY_CHANGE = ("optimizer.epochs", "labels", "pretrained", "pretrained_layers")
-"""Fields that do not make it another training: its length, and by which names labels and first weights are found."""
+"""Fields that may differ in the same training: its length, and the names of labels and starting weights."""
 
 _WAY_OUT = (
     "Or start a new run in another folder (--set pretrained=RUN starts from the backbone of this one), or resume it "
@@ -66,7 +66,7 @@ class TrainingData(Guided):
 
     @classmethod
     def of(cls, images: Sequence[ReIDImage], pid_index: Sequence[int], *, labels: bool) -> TrainingData:
-        """The present digests of images with their training classes; ``labels``: whether labels are learned."""
+        """The present digests of images with their training classes. ``labels``: whether labels are learned."""
         order = np.argsort(np.asarray(pid_index), kind="stable").tolist()
         names = [images[i].path.name for i in order]
         found_images = [file_digest(images[i].path, f"{pid_index[i]} {images[i].path.name}") for i in order]
@@ -77,7 +77,7 @@ class TrainingData(Guided):
     def changes(self, before: Mapping[str, Tensor]) -> str:
         """A description of all changes since then; "" = none."""
         now = self.digests
-        if "pictures" in before:  # as former versions wrote it
+        if "pictures" in before:  # the form of former versions
             before = {"images": before["pictures"], "labels": before["labels"]}
         if len(before["images"]) != len(now["images"]):
             return f"it had {len(before['images'])} training images, and there are {len(now['images'])} now"
@@ -111,7 +111,7 @@ def check_same_config(run: Path, config: TrainConfig) -> None:
 
 
 def _check_same_network(run: Path, config: TrainConfig) -> bool:
-    """Whether a training's network file is the one that the run was started with; False where neither has one."""
+    """Whether a training has the network file that the run was started with. False if neither has one."""
     named = NetworkName.of(config.model.backbone)
     carried = carried_network(find_checkpoint(run) / CONFIG_FILE)
     if named is None or carried is None:
@@ -119,7 +119,7 @@ def _check_same_network(run: Path, config: TrainConfig) -> bool:
     theirs = NetworkName.of(carried[0])
     if not same_network(config.model.backbone, carried[1]):
         raise CheckpointError(
-            f"{named.path} is not the file that {run} was started with: it has changed since, or it is another. Put it "
+            f"{named.path} is not the file that {run} was started with: it was changed or replaced. Put it "
             f"back, or resume with the copy in the checkpoint: --set model.backbone={carried[0]}"
         )
     return theirs is not None and theirs.map_name == named.map_name
@@ -133,7 +133,7 @@ def check_same_data(run: Path, before: Mapping[str, Tensor], data: TrainingData)
             "labels are still the same is not known."
         )
     elif change := data.changes(before):
-        raise CheckpointError(f"{run} was trained on other data: {change}. Put back what there was. {_WAY_OUT}")
+        raise CheckpointError(f"{run} was trained on other data: {change}. Restore the former data. {_WAY_OUT}")
 
 
 def file_digest(path: Path, about: str) -> int:

@@ -26,7 +26,7 @@ def start_fabric(device: torch.device, arithmetic: Arithmetic) -> Fabric:
     Args:
         device: of this process. arithmetic: of the network; its weights stay float32.
     """
-    # Here, as its import takes a second that other commands need not wait for.
+    # Imported here, because it takes a second that other commands should not wait for.
     from lightning_fabric import Fabric
     from lightning_fabric.plugins.environments.lightning import LightningEnvironment
     from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
@@ -34,7 +34,7 @@ def start_fabric(device: torch.device, arithmetic: Arithmetic) -> Fabric:
     from lightning_fabric.utilities.rank_zero import rank_zero_only
 
     precision = _PRECISION[arithmetic]
-    # Its own guess is another in a job of Slurm, and then no curves are written.
+    # In a Slurm job its own guess would be wrong, and no curves would be written.
     rank_zero_only.rank = processes.rank()  # type: ignore[attr-defined]
     if not processes.launched():
         devices = 1 if device.index is None else [device.index]
@@ -42,7 +42,7 @@ def start_fabric(device: torch.device, arithmetic: Arithmetic) -> Fabric:
             accelerator=device.type,
             devices=devices,
             precision=precision,  # type: ignore[arg-type]
-            plugins=LightningEnvironment(),  # said, as a job of Slurm, LSF or MPI would be taken for several processes
+            plugins=LightningEnvironment(),  # otherwise a job of Slurm, LSF or MPI would count as several processes
         )
     processes.join(device)
     fabric = Fabric(
@@ -64,14 +64,14 @@ def gather(tensor: Tensor) -> Tensor:
     Each process must have as many rows. If all processes compute the same loss from the gathered rows, averaging their
     gradients gives the gradient of that loss.
     """
-    if tensor.dtype in (torch.bfloat16, torch.float16):  # not every backend sums them
+    if tensor.dtype in (torch.bfloat16, torch.float16):  # not every backend can sum them
         tensor = tensor.float()
     gathered: Tensor = _Gather.apply(tensor.contiguous())  # type: ignore[no-untyped-call]
     return gathered
 
 
 def synchronize_batchnorm(model: Network, device: torch.device) -> Network:
-    """The model with the statistics of its BN layers taken over the batches of all processes; its keys stay."""
+    """The model with BN statistics over the batches of all processes. Its state-dict keys do not change."""
     if device.type == "cuda":
         return cast(Network, nn.SyncBatchNorm.convert_sync_batchnorm(model))  # type: ignore[no-untyped-call]
     for module in model.modules():
@@ -100,7 +100,7 @@ class _Gather(torch.autograd.Function):
 
 
 class _Sum(torch.autograd.Function):
-    """Over all processes; the gradient of the sum of all their losses."""
+    """The sum over all processes. Its gradient is that of the sum of all their losses."""
 
     @staticmethod
     def forward(ctx: Any, tensor: Tensor) -> Tensor:
@@ -112,13 +112,13 @@ class _Sum(torch.autograd.Function):
 
 
 class _SyncedBatchNorm(_BatchNorm):
-    """BN over all processes in plain operations: PyTorch's own runs on GPUs only."""
+    """BN over all processes in plain operations, because PyTorch's own only runs on GPUs."""
 
     def _check_input_dim(self, input: Tensor) -> None:
         return
 
     def forward(self, input: Tensor) -> Tensor:
-        """[B, C, ...] → the same, normalised over everything but C."""
+        """[B, C, ...] → the same shape, normalised over all axes except C."""
         if not self.training or self.running_mean is None or self.running_var is None or self.momentum is None:
             return super().forward(input)
         dims = [0, *range(2, input.ndim)]

@@ -14,7 +14,7 @@ class WeightAverage:
     """Follows a model's weights: average ← d · average + (1 - d) · weights after every optimiser step.
 
     The d of step n is min(decay, (1 + n) / (10 + n)), so that a short training does not keep its random start. The
-    running statistics of BN layers are averaged likewise, as they belong to the weights; counters are copied.
+    running statistics of BN layers are averaged too, because they belong to the weights. Counters are copied.
 
     Args:
         model: the model in training. decay: in (0, 1).

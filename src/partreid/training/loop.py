@@ -50,8 +50,8 @@ class Trainer(Guided):
     """Trains one model; under torchrun, as one of several processes.
 
     Args:
-        config: the configuration; the name of a preset (:data:`~partreid.training.presets.PRESETS`) works too. data: a
-        data set, its name or folder, its images, or several sets, which are joined.
+        config: the configuration; the name of a preset (:data:`~partreid.training.presets.PRESETS`) works too.
+        data: a data set, its name or folder, its images, or several sets, which are joined.
         run: folder of the checkpoint. runtime: device, precision, threads.
         callbacks: called at every step and epoch, in the first process only.
 
@@ -84,7 +84,7 @@ class Trainer(Guided):
         device = resolve_device(self.runtime.device)
         if device.type == "cpu":
             keep_freed_memory()
-            # Channels that die decay towards zero, and a processor computes with the tiniest numbers many times slower.
+            # Dead channels decay to denormal numbers, which are many times slower.
             torch.set_flush_denormal(True)
         gains = gains_from_bfloat16(config.model.backbone)
         arithmetic = resolve_arithmetic(device, self.runtime.precision, gains=gains)
@@ -106,15 +106,15 @@ class Trainer(Guided):
         self.fabric = start_fabric(device, arithmetic)
         self._gather = gather if processes.launched() and self._shares else None
         self.progress = Progress(0, {}, self.pids, processes=processes.count())
-        self._source: Backbone | None = None  # the network that the training starts from, until all is read off it
+        self._source: Backbone | None = None  # the original network, until everything needed was computed from it
         self._source_vectors: Tensor | None = None
-        self._maps: CachedMaps | None = None  # of the images, where the backbone up to its map is kept
+        self._maps: CachedMaps | None = None  # of the images, if the backbone up to its map is frozen
         self._arithmetic = arithmetic
         self.learner = new_learner(config, len(self.pids), device, self.fabric.strategy.precision, gather=self._gather)
         if config.objective.distills or self._caches:
             self._source = copy.deepcopy(self.learner.model.backbone).eval()
         self._saved_at = time.monotonic()
-        self._stamp: tuple[int, ...] | None = None  # of the checkpoint that this training continues
+        self._stamp: tuple[int, ...] | None = None  # stamp of the checkpoint that this training continues
 
     @property
     def _batch_images(self) -> int:
@@ -133,10 +133,10 @@ class Trainer(Guided):
                 started; otherwise only ``optimizer.epochs`` may change.
 
         Raises:
-            CheckpointError: there is none, it has another model, other persons, other data or another configuration, or
-                another process trains in the folder.
+            CheckpointError: there is no checkpoint; it has another model, other persons, other data or another
+                configuration; or another process trains in the folder.
         """
-        checkpoint_stamp(self.run)  # or there is nothing to resume, and no folder to be made
+        checkpoint_stamp(self.run)  # first: without a run, no folder should be made
         with self._alone():
             if processes.is_first():
                 mend_folder(self.run / CHECKPOINT_FOLDER)
@@ -196,7 +196,7 @@ class Trainer(Guided):
                 self.progress = replace(self.progress, data=self._describe_data().digests)
 
     def _alone(self) -> AbstractContextManager[None]:
-        """While this lasts, no other process trains into the same folder."""
+        """Within the block no other process can train into the same folder."""
         if not processes.is_first():
             return nullcontext()
         return hold_work(self.run / LOCK_FILE, f"training into {self.run}", error=CheckpointError)
@@ -214,7 +214,7 @@ class Trainer(Guided):
         return TrainingData.of(self.loader.dataset.images, self.loader.pid_index, labels=labels)
 
     def _prepare(self, say: Callable[[str], object], progress: Shows) -> None:
-        """The first process computes what is kept in the run's folder, and tells of it; the others read it."""
+        """The first process computes the files in the run's folder and reports about it. The others read them."""
         say = say if processes.is_first() else (lambda text: None)
         for first in (True, False):
             if processes.is_first() is first:
@@ -295,15 +295,16 @@ class Trainer(Guided):
             meter.add(
                 StepRecord(epoch, step, steps, {"learning_rate": rate}), losses, images=count * self._batch_images
             )
-            records = meter.read() if meter.due else []  # before the step: on a CPU no broken one is taken
+            records = meter.read() if meter.due else []  # first, so that a CPU takes no step with a broken loss
             optimizer.step()
             if self.learner.average is not None:
                 self.learner.average.update(self.learner.model)
             self._report(records)
 
     def _losses(self, batch: ImageBatch | list[int], number: int, model: torch.nn.Module) -> dict[str, Tensor]:
-        """Vary a batch and compute its losses. ``number`` of the batch in its epoch."""
-        # All randomness derives from the seed and the batch's place, so a resumed run draws what an unbroken one would.
+        """Augment a batch and compute its losses. ``number``: of the batch in its epoch."""
+        # All randomness derives from the seed and the batch's number. So a resumed run draws the same as an
+        # uninterrupted one.
         state = np.random.SeedSequence([self.config.seed, self.epoch, number, processes.rank()])
         augmenting, network = (int(seed) for seed in state.generate_state(2, np.uint32))
         generator = torch.Generator().manual_seed(augmenting)
@@ -324,7 +325,7 @@ class Trainer(Guided):
         return losses
 
     def _report(self, records: Sequence[StepRecord]) -> None:
-        """Count steps that were read, tell the callbacks, and save now and then."""
+        """Count steps that were read, call the callbacks, and save from time to time."""
         if not records:
             return
         self.progress = self.progress.after_steps(records)

@@ -14,14 +14,14 @@ from partreid.errors import TrainingError
 from partreid.training.callbacks import StepRecord
 
 STEPS_BETWEEN_READINGS = 10
-"""On a GPU: reading waits for all the work that was handed to it."""
+"""Steps between two readings on a GPU, because reading waits for all work given to the GPU."""
 
 
 class Meter:
-    """Collects what each step gives, and reads it as numbers now and then; on a CPU at every step.
+    """Collects each step's values, and reads them as numbers from time to time; on a CPU at every step.
 
     Args:
-        device: where the values lie. mean: of a tensor over all processes.
+        device: of the values. mean: function that averages a tensor over all processes.
     """
 
     def __init__(self, device: torch.device, mean: Callable[[Tensor], Tensor]) -> None:
@@ -32,14 +32,14 @@ class Meter:
         self._since = time.perf_counter()
 
     def add(self, record: StepRecord, losses: Sequence[Mapping[str, Tensor]], *, images: int) -> None:
-        """Take in a step: scalars by name of each of its batches; ``images`` are those of all processes."""
+        """Add a step: scalars by name for each of its batches. ``images``: number of images of all processes."""
         self._names = tuple(losses[0])
         values = torch.stack([torch.stack([one[name].detach().float() for name in self._names]) for one in losses])
         self._unread.append((record, images, values.mean(dim=0)))
 
     @property
     def due(self) -> bool:
-        """Whether it is time to read: after some steps, and at the end of an epoch; the same in every process."""
+        """Whether to read now: after some steps, and at the end of an epoch. It is the same in every process."""
         last, _, _ = self._unread[-1]
         return len(self._unread) >= self._every or last.step + 1 == last.steps_in_epoch
 

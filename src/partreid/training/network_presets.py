@@ -61,16 +61,16 @@ def fine_tune(network: str) -> TrainConfig:
 
 
 NETWORK_PRESETS: dict[str, Callable[[str], TrainConfig]] = {"parts-on": parts_on, "fine-tune": fine_tune}
-"""Every such preset by its name; ``get_preset("parts-on FILE")`` is how it is asked for."""
+"""Every such preset by its name; ``get_preset("parts-on FILE")`` makes its configuration."""
 
 _WHOLE = 1024
-"""A stride beyond that of any backbone's output: all of it is kept."""
+"""A stride larger than any backbone's, so that the whole backbone is frozen."""
 
 
 def _on_network(network: str) -> TrainConfig:
-    """What both share: the network, its input, and light's losses."""
+    """The common part of both presets: the network, its input, and light's losses."""
     backbone, pretrained = find_network(network)
-    with torch.random.fork_rng(devices=[]):  # asking for its size draws no random numbers from whoever asks
+    with torch.random.fork_rng(devices=[]):  # asking for its size must not change the caller's random numbers
         built = build_backbone(backbone)
     own = built.vector_dim is not None
     size = getattr(built, "size", None) or (256, 128)
@@ -80,7 +80,7 @@ def _on_network(network: str) -> TrainConfig:
             parts="five",
             own_embedding=own,
             embedding_dim=None if own else 512,
-            # The norm lets the part classifier learn in hundreds of steps what takes thousands without it.
+            # With the norm the part classifier learns in hundreds of steps; without it thousands are needed.
             part_classifier_batchnorm=True,
             visibility_threshold=0.2,
             normalize_embeddings=own,
@@ -124,7 +124,7 @@ def find_network(network: str) -> tuple[str, str]:
 
 
 def _osnet_of(path: Path) -> str:
-    """The OSNet whose weights a file holds, told by their names and shapes."""
+    """The OSNet whose weights are in a file, recognised by their names and shapes."""
     from partreid.models.backbones.osnet import OSNet
     from partreid.models.backbones.weights import read_state_dict
 

@@ -143,7 +143,7 @@ def osnet_ain_x1_0() -> TrainConfig:
 
 
 def _osnet(backbone: str) -> TrainConfig:
-    at_256 = light().model_copy(update={"preprocess": PreprocessConfig()})  # mean and std of ImageNet, as the zoo's
+    at_256 = light().model_copy(update={"preprocess": PreprocessConfig()})  # mean and std of ImageNet, as in the zoo
     return at_256.override(
         [
             f"model.backbone={backbone}",
@@ -222,8 +222,8 @@ def get_preset(name: str) -> TrainConfig:
     """The preset of that name; those for an existing network are "parts-on FILE" and "fine-tune FILE".
 
     Raises:
-        ConfigError: there is no such preset (the message names the nearest one); or it needs a network that is not
-            named or has no file.
+        ConfigError: there is no such preset (the message names the nearest one); or it needs a network, and none is
+            named or its file is missing.
         CheckpointError: the network's file cannot be read.
     """
     if name in PRESETS:
@@ -249,7 +249,7 @@ def find_config(source: str | Path) -> TrainConfig:
         return get_preset(str(source))
     path = Path(source)
     if is_shipped(source) or path.is_dir():
-        from partreid.models.checkpoint import find_checkpoint  # a run is opened with PyTorch, a preset without
+        from partreid.models.checkpoint import find_checkpoint  # opening a run needs PyTorch, a preset does not
         from partreid.training.started_with import load_train_config
 
         return load_train_config(find_checkpoint(source))

@@ -19,7 +19,7 @@ from partreid.preprocessing import PreprocessConfig, normalize
 from partreid.progress import Progress, no_progress
 
 SOURCE_FILE = "source_vectors.safetensors"
-"""In a run's folder: kept, so that a resumed training is drawn to the very same vectors."""
+"""File in a run's folder. It is kept, so that a resumed training is distilled from exactly the same vectors."""
 
 _BATCH = 64
 
@@ -45,7 +45,7 @@ def source_vectors(
     """
     if backbone.vector_dim is None:
         raise ConfigError(
-            "objective.distillation: this backbone has no embedding of its own that the model could be drawn to. Set "
+            "objective.distillation: this backbone has no embedding of its own for distillation. Set "
             "its weights to 0, or take a backbone that was trained to embed people (docs/models.md)."
         )
     path, key = run / SOURCE_FILE, source_key(backbone, dataset, preprocess)

@@ -13,10 +13,11 @@ from partreid.training.train_config import TrainConfig
 
 
 def load_train_config(checkpoint: Path) -> TrainConfig:
-    """The configuration in a run's checkpoint; where the backbone's file is gone, the checkpoint's copy is named.
+    """The configuration in a run's checkpoint. If the backbone's file is gone, it names the checkpoint's copy.
 
     Raises:
-        ConfigError: there is none, or it does not fit this version. CheckpointError: the copy is incomplete or another.
+        ConfigError: there is none, or it does not fit this version. CheckpointError: the copy is incomplete, or is
+            another file.
     """
     path = checkpoint / TRAIN_FILE
     data = read_config_file(path)
@@ -29,10 +30,10 @@ def load_train_config(checkpoint: Path) -> TrainConfig:
 
 
 def to_keep(config: TrainConfig, checkpoint: Path) -> TrainConfig:
-    """The configuration to be written, with the user's own path where the copy in the checkpoint took its place.
+    """The configuration to write. If training used the checkpoint's copy of a file, it names the user's own path again.
 
     Args:
-        config: of the training. checkpoint: of its run, as it was before; it may not be there.
+        config: of the training. checkpoint: the former checkpoint of its run; it may be missing.
     """
     named, former = NetworkName.of(config.model.backbone), checkpoint / TRAIN_FILE
     if named is None or not named.path.is_relative_to(checkpoint.absolute()) or not former.is_file():

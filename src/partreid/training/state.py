@@ -46,7 +46,7 @@ if TYPE_CHECKING:  # its import takes a second
 STATE_FILE, LOCK_FILE = "train_state.pt", ".training"
 
 _WEIGHTS = "weights_sha256"
-"""What a state says of the weights that lie beside it; states of earlier versions do not."""
+"""Entry of a state with the digest of the weights beside it. States of earlier versions lack it."""
 
 
 @dataclass(frozen=True)
@@ -54,14 +54,13 @@ class Progress:
     """The progress of a training.
 
     Attributes:
-        epoch: epochs done. means: of the last epoch's steps.
-        pids: the person of each training class. Without the sets' names, so that a folder may be moved.
-        history: the means of every epoch by its number, counted from 1. Runs begun with earlier versions lack theirs.
-        step: optimiser steps done of the epoch after those, and sums: what they add to its means.
-        processes: how many shared the steps of an epoch that is not whole.
-        data: digests of :class:`TrainingData`; the first process has them, if the run was not begun with an earlier
-            version.
-        centres: of the classes, at the beginning of the epoch that is not whole, where look-alikes share a batch.
+        epoch: number of complete epochs. means: of the last epoch's steps.
+        pids: the person of each training class, without the sets' names, so that a folder may be moved.
+        history: the means of every epoch by its number, counted from 1. Epochs of earlier versions are missing.
+        step: optimiser steps done in the current, incomplete epoch. sums: of these steps' values, for its means.
+        processes: number of processes in the current epoch.
+        data: digests of :class:`TrainingData`. Only the first process has them. Runs of earlier versions have none.
+        centres: of the classes, at the beginning of the current epoch, if look-alikes share a batch.
     """
 
     epoch: int
@@ -94,7 +93,7 @@ class Progress:
         return replace(self, epoch=epoch, means=self.sums, history=history, step=0, sums={}, centres=None)
 
     def metrics(self, environment: Mapping[str, str]) -> dict[str, Any]:
-        """What stands in the checkpoint's ``metrics.json``; ``environment`` of the last epoch."""
+        """The content of the checkpoint's ``metrics.json``. ``environment``: of the last epoch."""
         history = [{"epoch": epoch, **means} for epoch, means in self.history.items()]
         begun = {"steps_of_next_epoch": self.step} if self.step else {}
         return {"epoch": self.epoch, **begun, "train": self.means, "history": history, "environment": dict(environment)}
@@ -102,11 +101,12 @@ class Progress:
 
 @dataclass(frozen=True, eq=False)
 class Learner:
-    """All that a step changes.
+    """Everything that a step changes.
 
     Attributes:
-        model: that learns. optimizer: of its weights, and those of ``extra``. average: of its weights, if there is
-            one. scaling: Fabric's, which has a state while it scales a loss (float16). extra: losses of one's own.
+        model: the model in training. optimizer: of its weights, and those of ``extra``. average: of its weights, if
+            there is one. scaling: Fabric's precision, which has a state if it scales the loss (float16). extra: the
+            user's own losses.
     """
 
     model: ReIDNetwork
@@ -117,11 +117,11 @@ class Learner:
 
     @property
     def result(self) -> ReIDNetwork:
-        """The model that is kept and evaluated: the average, where there is one."""
+        """The model that is saved and evaluated: the average, if there is one."""
         return self.model if self.average is None else self.average.model
 
     def state(self) -> dict[str, Any]:
-        """What a resumed training needs beside the weights of ``result``."""
+        """The values that a resumed training needs in addition to the weights of ``result``."""
         state: dict[str, Any] = {"optimizer": self.optimizer.state_dict(), "scaling": self.scaling.state_dict()}
         state["extra"] = self.extra.state_dict()
         if self.average is not None:
@@ -129,18 +129,18 @@ class Learner:
         return state
 
     def load(self, weights: Mapping[str, Tensor], state: Mapping[str, Any], *, source: str) -> None:
-        """Take back the weights of ``result`` and what :meth:`state` gave, also that of earlier versions."""
+        """Load the weights of ``result`` and a state from :meth:`state`, also one of an earlier version."""
         load_exactly(self.result, dict(weights), source=source)
         if self.average is not None:
             load_exactly(self.model, dict(state.get("model", weights)), source=source)
             self.average.updates = int(state.get("updates", 0))
-        elif "model" in state:  # the first process keeps the average, or it is not wanted any more
+        elif "model" in state:  # only the first process has the average, or it is not used any more
             load_exactly(self.model, dict(state["model"]), source=source)
         load_exactly(self.extra, dict(state.get("extra", {})), source=f"{STATE_FILE}, objective.extra,")
         saved = state["optimizer"]
         for group, mine in zip(saved["param_groups"], self.optimizer.param_groups, strict=False):
-            group["fused"] = mine["fused"]  # how a step is computed is a matter of the machine
-            group["scale"] = mine["scale"]  # earlier versions have none: it was 1
+            group["fused"] = mine["fused"]  # the way a step is computed depends on the machine
+            group["scale"] = mine["scale"]  # earlier versions do not store it; it was 1
         self.optimizer.load_state_dict(saved)
         if state.get("scaling"):
             self.scaling.load_state_dict(state["scaling"])
@@ -156,11 +156,11 @@ def save_run(run: Path, checkpoint: Checkpoint, config: TrainConfig, learner: Le
         state = {**vars(progress), **learner.state(), _WEIGHTS: _digest(folder / WEIGHTS_FILE)}
         try:
             torch.save(state, folder / STATE_FILE)
-        except RuntimeError as error:  # torch reports a full disk so
+        except RuntimeError as error:  # torch reports a full disk this way
             raise CheckpointError(f"Cannot write {folder / STATE_FILE}: {error}. Is the disk full?") from error
         former = run / CHECKPOINT_FOLDER
         for file in former.iterdir() if former.is_dir() else ():
-            # What somebody put beside the weights goes along: a calibration says itself that it was for others.
+            # Other files beside the weights are kept. A calibration knows its weights, and is refused with new ones.
             if file.is_file() and not (folder / file.name).exists():
                 shutil.copy2(file, folder / file.name)
 
@@ -216,7 +216,7 @@ def restore(run: Path, learner: Learner, pids: tuple[int, ...], *, shares: bool 
 
 
 def _check_finite(learner: Learner, progress: Progress) -> None:
-    """The loss of a step may be finite, and the weights after it not."""
+    """Raise a TrainingError if weights are not finite. They may not be, even if the loss of the step is finite."""
     tensors = {**learner.extra.state_dict(), **learner.model.state_dict(), **learner.result.state_dict()}
     floating = {name: tensor for name, tensor in tensors.items() if tensor.is_floating_point()}
     finite = torch.stack([tensor.isfinite().all() for tensor in floating.values()]).tolist()
@@ -236,7 +236,7 @@ def _check_same_training(progress: Progress, pids: tuple[int, ...], run: Path, s
         )
     if progress.step and not shares and progress.processes != processes.count():
         raise CheckpointError(
-            f"{run} stopped within an epoch of {progress.processes} processes, each with batches of its own, and there "
+            f"{run} stopped within an epoch of {progress.processes} processes, each with its own batches, and there "
             f"are {processes.count()} now. Resume it with as many (torchrun --nproc-per-node)."
         )
 
@@ -259,7 +259,7 @@ def _read_state(path: Path) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except MemoryError:
         raise
-    except Exception as error:  # damaged bytes meet PyTorch's reader with errors of many kinds
+    except Exception as error:  # damaged bytes can cause any error in PyTorch's reader
         raise _unreadable(path, error) from None
     if not isinstance(state, dict):
         raise _unreadable(path, TypeError(f"it holds a {type(state).__name__}"))
@@ -267,7 +267,7 @@ def _read_state(path: Path) -> dict[str, Any]:
 
 
 def _unreadable(path: Path, error: Exception) -> CheckpointError:
-    if isinstance(error, CheckpointError):  # which says what is wrong already
+    if isinstance(error, CheckpointError):  # its message is clear already
         return error
     said = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
     return CheckpointError(f"{path} cannot be read ({said:.200}). Start a new training in another folder.")
@@ -286,6 +286,6 @@ def _part(run: Path, name: str) -> Path:
 
 
 def checkpoint_stamp(run: Path) -> tuple[int, ...]:
-    """What changes whenever the checkpoint of a run is written."""
+    """A stamp that changes whenever the checkpoint of a run is written."""
     stat = _part(run, STATE_FILE).stat()
     return stat.st_ino, stat.st_mtime_ns, stat.st_size

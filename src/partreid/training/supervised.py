@@ -1,4 +1,4 @@
-"""The beginning of a training, which is a new model, and its step, which computes the losses of a batch."""
+"""The model at the beginning of a training, and a training step, which computes the losses of a batch."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def build_model(config: TrainConfig, num_identities: int) -> ReIDNetwork:
         CheckpointError: the pretrained weights are missing or do not fit, or are a file where all layers are wanted.
     """
     torch.manual_seed(config.seed)
-    # A folder of ImageNet's images may well be called "imagenet".
+    # The word comes first, because a folder of ImageNet's images may be called "imagenet".
     trained = config.pretrained not in (IMAGENET, NO_WEIGHTS) and (
         is_shipped(config.pretrained) or Path(config.pretrained).is_dir()
     )
@@ -62,8 +62,8 @@ def new_learner(
     weights.
 
     Args:
-        config, num_identities: as of :func:`build_model`. device: where it learns. scaling: Fabric's precision.
-        gather: of several processes, as of :class:`SupervisedModel`.
+        config, num_identities: as in :func:`build_model`. device: of the training. scaling: Fabric's precision.
+        gather: for several processes, as in :class:`SupervisedModel`.
 
     Raises:
         CheckpointError: as :func:`build_model`. ConfigError: the backbone has no features of ``frozen_stride``.
@@ -84,7 +84,7 @@ def new_learner(
         parameter_groups(model, [extra], optimizing.backbone_rate),
         lr=optimizing.learning_rate,
         weight_decay=optimizing.weight_decay,
-        fused=device.type in ("cpu", "cuda"),  # one pass over all weights instead of a dozen
+        fused=device.type in ("cpu", "cuda"),  # "fused" needs one pass over all weights instead of a dozen
     )
     averages = optimizing.ema_decay > 0 and processes.is_first()  # it is written there, and needed nowhere else
     average = WeightAverage(model, optimizing.ema_decay) if averages else None
@@ -113,8 +113,8 @@ def class_centres(model: ReIDNetwork, config: ObjectiveConfig) -> Tensor:
 class SupervisedModel(torch.nn.Module):
     """Model and objective as one module, which Fabric wraps for precision and distribution.
 
-    Its output is a plain dictionary, the only structure that wrappers walk through. Where ``compiled``, the model runs
-    through torch.compile.
+    Its output is a plain dictionary, the only structure that wrappers search for tensors. If ``compiled``, the model
+    runs through torch.compile.
     """
 
     def __init__(
@@ -131,7 +131,7 @@ class SupervisedModel(torch.nn.Module):
         self.config = config
         self.extra = extra
         self._gather = gather
-        # Only the call is compiled: the model itself, its keys and its copies stay what they are.
+        # Only the call is compiled, so the model itself, its keys and its copies do not change.
         self._call: Callable[..., Any] = torch.compile(model.forward) if compiled else model
         self._embed: Callable[..., Any] = torch.compile(model.embed) if compiled else model.embed
 

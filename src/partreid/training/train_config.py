@@ -18,7 +18,7 @@ from partreid.preprocessing import PreprocessConfig
 
 Positive = Annotated[float, Field(gt=0)]
 IMAGENET, NO_WEIGHTS = "imagenet", "none"
-"""Words that ``pretrained`` may be beside a path."""
+"""Possible values of ``pretrained`` other than a path."""
 
 
 class OptimizerConfig(ConfigModel):
@@ -53,8 +53,8 @@ class OptimizerConfig(ConfigModel):
     map, and only later layers learn. None = train all weights (paper).
     """
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Decay of an exponential moving average of the weights, BN statistics among them, which becomes the model in
-    the checkpoint; 0 = none (paper). 0.999 averages about the last 1000 steps."""
+    """Decay of an exponential moving average of the weights and BN statistics, which becomes the model in the
+    checkpoint; 0 = none (paper). 0.999 averages about the last 1000 steps."""
 
     def rate(self, epoch: float) -> float:
         """Learning rate at a point of training.
@@ -76,9 +76,9 @@ class DistributedConfig(ConfigModel):
     """Training on several devices, one process each (torchrun). On a single device it has no effect."""
 
     batch: Literal["across_devices", "per_device"] = "across_devices"
-    """Whether P × K images are one batch across all devices, each with P / devices identities, with triplets mined over
-    the whole batch, so that a configuration means the same on any number of devices; or whether each device draws and
-    mines its own P × K, which makes larger steps that may need a higher learning rate.
+    """True: P × K images are one batch across all devices. Each device has P / devices identities, and triplets are
+    mined over the whole batch. So a configuration means the same on any number of devices. False: each device draws and
+    mines its own P × K images. Steps are then larger, and may need a higher learning rate.
     """
     sync_batchnorm: bool = False
     """Whether BN statistics are taken over all devices instead of each device's images."""

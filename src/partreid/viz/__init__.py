@@ -1,4 +1,4 @@
-"""Arrays in, figure out: rankings (Figures 3 and 4), attention (Figure 5), labels, curves.
+"""Figures from arrays: rankings (Figures 3 and 4), attention (Figure 5), labels, curves.
 
 Only this package imports matplotlib. It draws without a display and without matplotlib's global state.
 """

@@ -1,4 +1,4 @@
-"""Where the network looks for each part, and where its labels say that the part is (paper, Figure 5)."""
+"""Where the network looks for each part, and where the part is according to the labels (paper, Figure 5)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class AttentionRow(Guided):
     Attributes:
         image: uint8 [H, W, 3].
         attention: [K+1, h, w] in [0, 1], background first, or None for a model without parts (BoT).
-        visibility: [K] of the parts (Eq. 4), or None where unknown.
+        visibility: [K] of the parts (Eq. 4); None = unknown.
         part_maps: the label as part maps E [K, h, w] in [0, 1] at corner-aligned nodes, or None.
         label: a line under the image. name: of its file, for pages.
     """
@@ -52,9 +52,9 @@ class AttentionRow(Guided):
 def attention_cells(
     row: AttentionRow, slots: Sequence[str], *, size: tuple[int, int], smooth: bool = True
 ) -> list[list[Cell]]:
-    """A line of the image, all parts, the foreground and each part; where it has a label, one of the label.
+    """One line with the image, all parts, the foreground and each part. If there is a label, a second line shows it.
 
-    A smaller image is enlarged to ``size`` (width, height); other arguments, and errors, as of :func:`draw_attention`.
+    A smaller image is enlarged to ``size`` (width, height). Other arguments and errors as for :func:`draw_attention`.
 
     Returns:
         One or two lines. The columns of the second fit the first's: label map Y, E in colours, its maximum, each part.
@@ -98,7 +98,7 @@ def attention_cells(
 
 
 def slot_maps(maps: np.ndarray, slots: Sequence[str]) -> dict[str, np.ndarray]:
-    """The map of each slot by name, of ``maps`` [K, h, w] of the parts; the foreground's is their maximum (§3.2.1)."""
+    """The map of each slot by name, from the parts' ``maps`` [K, h, w]. The foreground's is their maximum (§3.2.1)."""
     parts = [slot for slot in slots if slot not in HOLISTIC] or slots  # the foreground alone counts as a part
     foreground = {FOREGROUND: maps.max(axis=0)} if FOREGROUND in slots and len(maps) else {}
     return foreground | dict(zip(parts, maps, strict=False))
@@ -121,12 +121,12 @@ def draw_attention(
 ) -> Figure:
     """One row per image: itself, all parts in colour, the foreground and each part's map; under it its label.
 
-    A part's map has a green frame where the part counts as visible and a red one where not, and under it the map's
+    A part's map has a green frame if the part counts as visible, and a red one if not. The number under it is the map's
     largest value, which Eq. 4 compares with λ_v.
 
     Args:
         rows: the images. slots: names of the K parts, with the foreground before them if the model has one.
-        title: a line above. cell_width: width of an image in pixels; its height is twice that.
+        title: a line above. cell_width: width of an image in pixels; its height is twice the width.
         smooth: interpolate between the cells of a map, or draw them as blocks.
 
     Raises:

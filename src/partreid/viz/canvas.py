@@ -1,4 +1,4 @@
-"""A sheet measured in pixels from the top left, drawn by matplotlib; what stands on it; figures as arrays and files."""
+"""A sheet with coordinates in pixels from the top left, drawn by matplotlib; its elements; figures as files."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from partreid.viz.colors import BAR, FAINT, INK, WRONG, Color
 from partreid.viz.overlay import check_image, fit
 
 Sign = Literal["bar", "cross"]
-"""What a legend explains that is no colour."""
+"""Signs in a legend other than colours."""
 
 DPI = 100
 SCALE = 2
-"""Image elements per pixel of the layout, which keeps text sharp on dense screens."""
+"""Image pixels per pixel of the layout. The factor keeps text sharp on dense screens."""
 
 MARGIN = 18
-"""Pixels around what is on a sheet."""
+"""Margin of a sheet in pixels."""
 
 _LEGEND, _LEGEND_SIZE, _SWATCH = 20, 7.5, 38  # height of a line, size of its text, width beside the text
 _LARGEST = 10_000
@@ -72,7 +72,7 @@ class Sheet:
         self, at: tuple[float, float], text: str, *, size: float = 7.5, width: float | None = None, color: Color = INK,
         bold: bool = False,
     ) -> None:  # fmt: skip
-        """One line from ``at`` (x, middle height); made smaller, then cut with "…", where wider than ``width``."""
+        """One line from ``at`` (x, middle height). If wider than ``width``, it is made smaller, then cut with "…"."""
         text = one_line(text)
         if not text:
             return
@@ -89,7 +89,7 @@ class Sheet:
 
 
 class Legend:
-    """Names beside what they stand for, in as many lines as a page of that width needs.
+    """A legend: names beside their colours or signs, in as many lines as a page of that width needs.
 
     Args:
         entries: for each name its colour, or "bar" or "cross" for these signs.
@@ -109,7 +109,7 @@ class Legend:
         self.height = len(self._lines) * _LEGEND
 
     def draw(self, sheet: Sheet, top: float) -> None:
-        """Put it on the page, ``top`` pixels from its upper edge."""
+        """Draw the legend on a page, ``top`` pixels from its upper edge."""
         for row, line in enumerate(self._lines):
             x, y = float(MARGIN), top + row * _LEGEND + _LEGEND / 2
             for name, shown in line.items():
@@ -124,12 +124,12 @@ class Legend:
 
 @dataclass(frozen=True)
 class Bar:
-    """What is shown of one slot below an image.
+    """The bar of one slot below an image.
 
     Attributes:
         slot: its name. color: its colour, at the foot of the bar.
-        height: of the bar, 0 to 1; None = a cross: there is nothing to show.
-        words: what it shows, for pages. filled: the bar has the slot's colour too, else that of all bars.
+        height: of the bar, 0 to 1; None = a cross, because there is nothing to show.
+        words: a description, for pages. filled: whether the bar itself has the slot's colour, not that of all bars.
     """
 
     slot: str
@@ -146,8 +146,8 @@ class Cell:
     Attributes:
         image: uint8 [H, W, 3], all overlays drawn.
         heading: above it. swatch: a colour before the heading, or None.
-        lines: below it. alt: what the image shows, in words.
-        frame: colour around it and of its heading; None = the colour of text, or no frame.
+        lines: below it. alt: a description in words.
+        frame: colour of the frame and the heading; None = no frame, and a heading in the colour of text.
         bars: between the image and the lines.
     """
 
@@ -161,7 +161,8 @@ class Cell:
 
 
 def one_line(text: str, *, longest: int = 10_000) -> str:
-    """A text as it can be drawn, cut with "…" where it is longer: a file's name may be any bytes, and hold line breaks.
+    """A text that can be drawn in one line, cut with "…" if it is longer. File names may contain any bytes, also line
+    breaks.
 
     Example:
         >>> one_line("a\\nb\\ud800")
@@ -174,14 +175,14 @@ def one_line(text: str, *, longest: int = 10_000) -> str:
 
 
 def check_size(*sizes: int) -> None:
-    """Refuse numbers of pixels, columns or bars that are not whole and positive (ShapeError)."""
+    """Raise a ShapeError for a number of pixels, columns or bars that is not whole and positive."""
     for size in sizes:
         if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= _LARGEST:
             raise ShapeError(f"Expected a whole number from 1 to {_LARGEST}, got {size!r:.80}.")
 
 
 def check_rows(rows: object, kind: type) -> None:
-    """Refuse rows of a figure that are not a list of one ``kind`` or more (ShapeError)."""
+    """Raise a ShapeError if rows of a figure are not a list of one ``kind`` or more."""
     if not isinstance(rows, Sequence) or not rows or not all(isinstance(row, kind) for row in rows):
         raise ShapeError(f"Expected a list of one {kind.__name__} or more, got {type(rows).__name__}: {rows!r:.80}")
 
@@ -211,7 +212,7 @@ def to_array(figure: Figure) -> np.ndarray:
 
 
 def save_png(figure: Figure | np.ndarray, path: str | Path) -> Path:
-    """Write a figure or an image as PNG. The write is atomic: the file is the old one or the new one, never half.
+    """Write a figure or an image as PNG. The write is atomic: the file is the old one or the complete new one.
 
     Returns:
         The path.

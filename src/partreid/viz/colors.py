@@ -1,7 +1,7 @@
 """One colour per part name, the same in every figure.
 
-From the palettes of Okabe & Ito (2008) and Tol (2021), which stay apart under the common colour-vision deficiencies.
-Right and wrong are told apart by a sign too, never by colour alone.
+The colours come from the palettes of Okabe & Ito (2008) and Tol (2021), which people with the common colour-vision
+deficiencies can tell apart. Right and wrong also have different signs, never only different colours.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def _hex(text: str) -> Color:
 
 
 RIGHT, WRONG, JUNK, INK, BAR, FAINT = (_hex(c) for c in ("1B8A3A", "D1342F", "9AA0A6", "202124", "5B6775", "E8EAED"))
-"""Colours of a right and a wrong match, of junk, of text, of a bar, and of what is not there."""
+"""Colours of a right and a wrong match, of junk, of text, of a bar, and of missing things."""
 
 _ORANGE, _YELLOW, _BLUE, _SKY, _GREEN = (_hex(c) for c in ("E69F00", "F0E442", "0072B2", "56B4E9", "009E73"))
 SAME, DIFFERENT = _BLUE, _hex("D55E00")
@@ -45,7 +45,7 @@ _SPARE = (_BLUE, _ORANGE, _GREEN, _PINK, _VERMILLION, _SKY, _WINE, _YELLOW, _IND
 
 
 def part_colors(slots: Sequence[str]) -> dict[str, Color]:
-    """A colour for each slot name: the known parts have their own, others take one that is left.
+    """A colour for each slot name. Known parts have their own colours; others get one of the remaining colours.
 
     Example:
         >>> colors = part_colors(["foreground", "head", "tail"])
@@ -62,7 +62,7 @@ def part_colors(slots: Sequence[str]) -> dict[str, Color]:
 
 
 def check_slots(*several: Sequence[str]) -> None:
-    """Refuse slots where there is none, or one twice (ShapeError)."""
+    """Raise a ShapeError if there is no slot, or one is named twice."""
     for slots in several:
         if not slots or len(set(slots)) < len(slots):
             raise ShapeError(f"Expected the names of one slot or more, each once, got {tuple(slots)!r:.200}.")

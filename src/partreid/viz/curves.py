@@ -18,7 +18,7 @@ from partreid.types import EvaluationResult
 from partreid.viz.canvas import DPI, SCALE, check_rows, check_size, one_line
 from partreid.viz.colors import DIFFERENT, FAINT, INK, SAME, part_colors
 
-_LONGEST = 60  # characters of a name: a longer one leaves no room to draw
+_LONGEST = 60  # most characters of a name; a longer one leaves no space for the curves
 
 Series = tuple[Sequence[float] | np.ndarray, Sequence[float] | np.ndarray]
 """Steps, and the value at each."""
@@ -31,7 +31,7 @@ def draw_curves(
 
     Args:
         panels: panel title → series name → (steps, values). Values that are not finite leave a gap.
-        title: a line above. xlabel: what the steps count. columns: panels side by side.
+        title: a line above. xlabel: the unit of the steps. columns: number of panels side by side.
 
     Raises:
         ShapeError: no panel, or steps and values differ in number.
@@ -70,7 +70,7 @@ def draw_cmc(
     """CMC curves of several results, with Rank-1 and mAP in the legend.
 
     Args:
-        results: one, or several by the names to show. max_rank: how far to the right.
+        results: one, or several by the names to show. max_rank: the last rank shown.
 
     Raises:
         ShapeError: no result, not an EvaluationResult, or ``max_rank`` is below 2.
@@ -96,11 +96,11 @@ def draw_cmc(
 
 
 def draw_distances(distribution: DistanceDistribution, *, title: str = "", bins: int = 50) -> Figure:
-    """Both histograms on one axis of distances, each as percentages of its own comparable pairs: there are many more
-    pairs of two persons.
+    """Both histograms on one axis of distances. Each shows percentages of its own comparable pairs, because there are
+    many more pairs of two persons.
 
     Args:
-        distribution: what was counted. title: a line above. bins: bars, at most about.
+        distribution: the counts. title: a line above. bins: approximate largest number of bars.
     """
     figure = Figure(figsize=(3.6, 2.6), dpi=DPI * SCALE, layout="constrained")
     axes = figure.add_subplot()
@@ -126,13 +126,13 @@ def draw_distances(distribution: DistanceDistribution, *, title: str = "", bins:
 
 
 def _entry(name: str) -> str:
-    """A name as legends show it: matplotlib leaves those out that begin with an underscore."""
+    """A name for a legend. Matplotlib would leave out a name that begins with an underscore."""
     name = one_line(name, longest=_LONGEST)
     return f" {name}" if not name or name.startswith("_") else name
 
 
 def _plain(legend: Legend) -> None:
-    """A name with dollar signs is no formula."""
+    """A text in which dollar signs do not begin a formula."""
     for text in legend.get_texts():
         text.set_parse_math(False)
 

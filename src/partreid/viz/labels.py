@@ -1,4 +1,4 @@
-"""Labels beside the images they belong to: pose fields, and the label map they give (Eq. 10)."""
+"""Labels beside their images: pose fields, and the label map computed from them (Eq. 10)."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from partreid.viz.colors import FAINT, INK, JUNK, css, part_colors, readable
 from partreid.viz.overlay import check_image, overlay_part_maps, paint_labels
 
 PANEL_HEIGHT = 256
-"""Height of each of the three panels in image elements."""
+"""Height of each of the three panels in image pixels."""
 
 _GUTTER, _DOT = 6, 3  # between panels; radius of a keypoint
 _WHITE = (255, 255, 255)
 _NOT_SEEN = 0.1
-"""A keypoint whose field stays below this is not drawn."""
+"""A keypoint is not drawn if its field stays below this value."""
 
 _GAP, _NAME, _NOTE, _TITLE, _HEADING, _READING, _COLUMNS = 16, 14, 13, 28, 26, 26, 4
 READING = (
@@ -37,10 +37,10 @@ class LabelledImage(Guided):
     """An image and its label.
 
     Attributes:
-        image: uint8 [H, W, 3], or None where the image cannot be read.
-        fields: pose fields [36, h, w] in [0, 1], or None where the label is a ready label map or cannot be read.
-        label: ready label map [h, w], 0 = background, or None where there are fields or no label.
-        name: a line under the image. note: another, for example what is wrong with it.
+        image: uint8 [H, W, 3]; None if it cannot be read.
+        fields: pose fields [36, h, w] in [0, 1]; None if the label is a ready label map or cannot be read.
+        label: ready label map [h, w], 0 = background; None if there are fields, or no label.
+        name: a line under the image. note: another line, for example about a fault.
     """
 
     image: np.ndarray | None
@@ -51,7 +51,7 @@ class LabelledImage(Guided):
 
 
 def label_strip(labelled: LabelledImage, schema: PartSchema, *, threshold: float = LABEL_THRESHOLD) -> np.ndarray:
-    """Image, pose fields and label map side by side; what is not there is crossed out.
+    """Image, pose fields and label map side by side. A missing one is crossed out.
 
     Args:
         labelled: an image with its label. schema: the K parts. threshold: λ_r of Eq. 10.
@@ -87,7 +87,7 @@ def draw_label_sheet(
     """Strips in lines of four under the heading of their group, with the parts' colours above.
 
     Args:
-        groups: images by heading; an empty heading draws none, and no group at all leaves the title alone.
+        groups: images by heading; an empty heading is not drawn. Without groups only the title is drawn.
         schema: the K parts. title: a line above. threshold: λ_r of Eq. 10.
         panel_width: width of each of a strip's panels in pixels; its height is twice that.
 
@@ -121,7 +121,7 @@ def draw_label_sheet(
 
 
 def _panel(image: np.ndarray) -> np.ndarray:
-    """The image at the panels' height, its shape kept within a panorama's and a pole's."""
+    """The image at the panels' height. Its aspect ratio is kept, within limits for very wide and very narrow images."""
     height, width = check_image(image).shape[:2]
     size = int(np.clip(round(width * PANEL_HEIGHT / height), PANEL_HEIGHT // 8, 2 * PANEL_HEIGHT)), PANEL_HEIGHT
     return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
@@ -136,7 +136,7 @@ def _crossed_out(shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _with_keypoints(image: np.ndarray, fields: np.ndarray, threshold: float) -> np.ndarray:
-    """Dots at each keypoint field's strongest node: filled where it reaches the threshold, else hollow."""
+    """Dots at each keypoint field's strongest node: filled if it reaches the threshold, otherwise hollow."""
     panel = Image.fromarray(image)
     draw = ImageDraw.Draw(panel)
     height, width = image.shape[:2]
@@ -146,7 +146,7 @@ def _with_keypoints(image: np.ndarray, fields: np.ndarray, threshold: float) -> 
         if peak < _NOT_SEEN:
             continue
         i, j = np.unravel_index(int(field.argmax()), field.shape)
-        # A dot on the border is moved inwards: it must be seen whole.
+        # A dot on the border is moved inwards, so that it is completely visible.
         y = np.clip(height * i / max(1, field.shape[0] - 1), _DOT, height - 1 - _DOT)
         x = np.clip(width * j / max(1, field.shape[1] - 1), _DOT, width - 1 - _DOT)
         box = (x - _DOT, y - _DOT, x + _DOT, y + _DOT)

@@ -15,11 +15,11 @@ from partreid.viz.colors import Color, part_colors
 
 Grid = Literal["smooth", "cells", "nodes"]
 
-_STRENGTH = 0.5  # opacity of full attention: the clothes must stay recognisable below it
+_STRENGTH = 0.5  # opacity of full attention, so that clothes stay recognisable below it
 
 
 def check_image(image: np.ndarray) -> np.ndarray:
-    """The image, if it is uint8 [H, W, 3]; else a ShapeError."""
+    """Return the image. ShapeError if it is not uint8 [H, W, 3]."""
     image = np.asarray(image)
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
         raise ShapeError(f"An image must be uint8 [H, W, 3], got {image.dtype} {image.shape}.")
@@ -27,13 +27,13 @@ def check_image(image: np.ndarray) -> np.ndarray:
 
 
 def check_attention(attention: np.ndarray, parts: Sequence[str]) -> np.ndarray:
-    """The maps as float32, if they are [K+1, h, w] with values in [0, 1]; else a ShapeError."""
+    """Return the maps as float32. ShapeError if they are not [K+1, h, w] with values in [0, 1]."""
     expected = f"[K+1, h, w] = [{len(parts) + 1}, h, w], background first"
     return _maps(attention, len(parts) + 1, "Attention", expected, " Give ModelOutput.attention, not the logits.")
 
 
 def check_maps(part_maps: np.ndarray, parts: Sequence[str]) -> np.ndarray:
-    """A label's part maps E as float32, if they are [K, h, w] with values in [0, 1]; else a ShapeError."""
+    """Return a label's part maps E as float32. ShapeError if they are not [K, h, w] with values in [0, 1]."""
     return _maps(part_maps, len(parts), "Part maps", f"[K, h, w] = [{len(parts)}, h, w]")
 
 
@@ -53,7 +53,7 @@ def fit(image: np.ndarray, width: int, height: int) -> np.ndarray:
 
 
 def enlarge(image: np.ndarray, width: int, height: int) -> np.ndarray:
-    """The image, enlarged to about the size at which it is shown if it is smaller: maps drawn on it are then smooth."""
+    """The image, enlarged to about its size on the page if it is smaller, so that maps drawn on it are smooth."""
     image = check_image(image)
     factor = max(1.0, min(width / image.shape[1], height / image.shape[0]))
     size = round(image.shape[1] * factor), round(image.shape[0] * factor)
@@ -63,7 +63,8 @@ def enlarge(image: np.ndarray, width: int, height: int) -> np.ndarray:
 def resize_map(values: np.ndarray, height: int, width: int, *, smooth: bool = True) -> np.ndarray:
     """A float map [h, w] of cells at another size: [height, width].
 
-    Smooth is linear between the centres of cells, which exceeds no cell's value; else each cell is a block.
+    ``smooth`` interpolates linearly between the centres of cells, so no value exceeds a cell's. Otherwise each cell is
+    a block.
     """
     way = Image.Resampling.BILINEAR if smooth else Image.Resampling.NEAREST
     resized = Image.fromarray(np.ascontiguousarray(values, np.float32)).resize((width, height), way)
@@ -71,7 +72,7 @@ def resize_map(values: np.ndarray, height: int, width: int, *, smooth: bool = Tr
 
 
 def node_positions(nodes: int, pixels: int) -> np.ndarray:
-    """Where the middle of each pixel of a side lies between the label nodes of that side: [pixels].
+    """The position of each pixel's middle, along one side, in units of the label nodes of that side: [pixels].
 
     Labels are corner-aligned (see :mod:`partreid.labels`): node i lies at i·pixels/(nodes-1), the outer nodes on the
     image's border.
@@ -105,7 +106,7 @@ def overlay_parts(
 
     Args:
         image: uint8 [H, W, 3]. attention: [K+1, h, w] in [0, 1], background first.
-        slots: names of the K parts, with or without the foreground before them; the foreground alone counts as a part.
+        slots: names of the K parts, with or without the foreground before them. A single foreground counts as a part.
         visibility: one value per name in ``slots``; a part with 0 is left out. None draws all.
         strength: opacity of full attention. smooth: as in :func:`resize_map`.
 
@@ -139,7 +140,7 @@ def overlay_part_maps(
         parts: names of the K parts. strength: opacity of the value 1.
 
     Raises:
-        ShapeError: the image is none, or the maps do not fit the parts.
+        ShapeError: the image is not valid, or the maps do not fit the parts.
     """
     image, part_maps = check_image(image), check_maps(part_maps, parts)
     colors = part_colors(parts)
@@ -152,11 +153,11 @@ def overlay_heat(image: np.ndarray, values: np.ndarray, *, grid: Grid = "smooth"
 
     Args:
         image: uint8 [H, W, 3]. values: the map.
-        grid: what its values stand for: "smooth" and "cells", those of a feature map, interpolated or as blocks;
-            "nodes", a label's corner-aligned nodes. strength: opacity of the value 1.
+        grid: the meaning of its values. "smooth" and "cells": cells of a feature map, interpolated or as blocks.
+            "nodes": a label's corner-aligned nodes. strength: opacity of the value 1.
 
     Raises:
-        ShapeError: the image or the map is none.
+        ShapeError: the image or the map is not valid.
     """
     image = check_image(image)
     if np.ndim(values) != 2 or not np.size(values) or not np.isfinite(values).all():
@@ -176,17 +177,17 @@ def heat_scale(width: int, height: int) -> np.ndarray:
 
 def _heat(base: np.ndarray, heat: np.ndarray, strength: float) -> np.ndarray:
     colored = np.asarray(colormaps["inferno"](heat), np.float32)[..., :3]
-    alpha = (strength * heat**0.6)[..., None]  # the root keeps faint attention visible
+    alpha = (strength * heat**0.6)[..., None]  # the square root keeps faint attention visible
     return _to_uint8(base * (1 - alpha) + colored * alpha)
 
 
 def paint_labels(image: np.ndarray, label_map: np.ndarray, parts: Sequence[str]) -> np.ndarray:
     """A label map [h, w] (0 = background, i = part i) in the parts' colours over a grey copy: uint8 [H, W, 3].
 
-    Each pixel takes the label of its nearest node (corner-aligned): there is nothing between two labels.
+    Each pixel has the label of its nearest node (corner-aligned), because labels cannot be interpolated.
 
     Raises:
-        ShapeError: the image or the map is none, or a label is larger than the number of parts.
+        ShapeError: the image or the map is not valid, or a label is larger than the number of parts.
     """
     image, label_map = check_image(image), np.asarray(label_map)
     whole = label_map.ndim == 2 and label_map.size > 0 and label_map.dtype.kind in "iub"
@@ -212,7 +213,7 @@ def _grey(image: np.ndarray) -> np.ndarray:
 
 
 def _blend(image: np.ndarray, colors: Sequence[Color], layers: Sequence[np.ndarray]) -> np.ndarray:
-    """Colours laid over an image, each with its opacity [H, W]; opacities that add up to more than 1 are scaled."""
+    """Lay colours over an image, each with its opacity [H, W]. Opacities that add up to more than 1 are scaled."""
     base = image.astype(np.float32) / 255
     color, opacity = np.zeros_like(base), np.zeros(base.shape[:2], np.float32)
     for tint, alpha in zip(colors, layers, strict=True):

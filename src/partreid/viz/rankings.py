@@ -1,4 +1,4 @@
-"""What was found for each query, and why (paper, Figures 3 and 4)."""
+"""The results of each query, and their reasons (paper, Figures 3 and 4)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WORDS: dict[Verdict, str] = {
     "wrong": "wrong person",
     "junk": "same person and camera (not counted)",
 }
-"""What a verdict means."""
+"""The meaning of each verdict."""
 FRAMES: dict[Verdict, Color] = {"right": RIGHT, "wrong": WRONG, "junk": JUNK}
 """Colours of the verdicts; an image without one has the colour of text."""
 SIGNS: dict[Verdict | None, str] = {"right": "✓", "wrong": "✗", "junk": "–", None: ""}
@@ -32,10 +32,10 @@ _GAP, _HEADER, _BARS, _LABEL, _NOTE, _TITLE = 16, 21, 34, 16, 13, 30
 
 
 def judge(query: tuple[int, int | None], found: tuple[int, int | None]) -> Verdict:
-    """What a result is to a query, each given as (pid, camid): the rule of the scores.
+    """The verdict on a result, by the rule of the scores. Query and result are given as (pid, camid).
 
     Raises:
-        ShapeError: they are no such pairs.
+        ShapeError: they are not such pairs.
 
     Example:
         >>> judge((7, 0), (7, 1)), judge((7, 0), (7, 0)), judge((7, 0), (8, 0)), judge((7, None), (7, None))
@@ -56,10 +56,10 @@ class RankedImage(Guided):
         image: uint8 [H, W, 3]. label: a line under it, for example "id 12 · cam 3".
         attention: [K+1, h, w] in [0, 1], background first, or None to show the bare image.
         visibility: [S] of this image; invisible parts are not drawn.
-        distance: to the query, infinity where nothing was comparable. None for a query.
-        slot_distances: [S] to the query, NaN where the slot was not compared. None for a query.
-        verdict: "right", "wrong", "junk" (same person and camera), or None where the identity is unknown.
-        rank: where it does not follow from the result's place, as that of the first right one far below.
+        distance: to the query, infinity if nothing was comparable. None for a query.
+        slot_distances: [S] to the query, NaN if the slot was not compared. None for a query.
+        verdict: "right", "wrong", "junk" (same person and camera), or None if the identity is unknown.
+        rank: only needed if it does not follow from the result's position, as for a first right one far below.
         note: a second line under it. name: of its file, for pages.
     """
 
@@ -77,14 +77,14 @@ class RankedImage(Guided):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class RankingRow(Guided):
-    """A query and what was found, nearest first.
+    """A query and its results, nearest first.
 
     Attributes:
-        query: the query. results: what was found.
-        title: what tells this row from others of the same query, for example the model or the slots compared.
-        slots: names of what this row compares, where not those of the figure.
-        farthest: distance of the farthest image there was to find, whether shown or not; bars end there at least, so
-            that what is near looks near. 0 where it is not known.
+        query: the query. results: its results.
+        title: distinguishes this row from others of the same query, for example by the model or the compared slots.
+        slots: names of the slots that this row compares, if they are not the figure's.
+        farthest: distance of the gallery's farthest image, shown or not. Bars end there or later, so that near images
+            look near. 0 = unknown.
     """
 
     query: RankedImage
@@ -102,7 +102,7 @@ class RankingRow(Guided):
 
     @property
     def longest(self) -> float:
-        """Where the bars of this row end: ``farthest``, or a slot that is farther. 0 where nothing was compared."""
+        """The length of a full bar in this row: ``farthest``, or a larger slot distance. 0 if nothing was compared."""
         found = [np.asarray(p.slot_distances, np.float64) for p in self.results if p.slot_distances is not None]
         compared = [float(v) for values in found for v in values.ravel() if np.isfinite(v)]
         known = self.farthest if math.isfinite(self.farthest) else 0.0
@@ -110,9 +110,9 @@ class RankingRow(Guided):
 
 
 def ranking_cells(row: RankingRow, slots: Sequence[str], *, size: tuple[int, int], smooth: bool = True) -> list[Cell]:
-    """The query and each of its results; a smaller image is enlarged to ``size`` (width, height).
+    """The cells of the query and of each result. A smaller image is enlarged to ``size`` (width, height).
 
-    Other arguments, and errors, as of :func:`draw_rankings`.
+    Other arguments and errors as for :func:`draw_rankings`.
     """
     slots = slots if row.slots is None else row.slots
     check_slots(slots)
@@ -138,7 +138,7 @@ def ranking_cells(row: RankingRow, slots: Sequence[str], *, size: tuple[int, int
 
 
 def _bars(image: RankedImage, slots: Sequence[str], longest: float) -> tuple[Bar, ...]:
-    """A result's distance of each slot, a query's visible slots; nothing where neither is known."""
+    """Bars: for a result the distance of each slot, for a query its visible slots. Empty if neither is known."""
     for name, values in (("visibility", image.visibility), ("slot_distances", image.slot_distances)):
         if values is not None and np.shape(values) != (len(slots),):
             raise ShapeError(f"{name} must hold one value per slot {tuple(slots)}, got shape {np.shape(values)}.")
@@ -163,13 +163,13 @@ def draw_rankings(
 ) -> Figure:
     """One row per query: the query, then its results with attention, slot distances and verdict.
 
-    Under each result stands one bar per slot, in the slots' order: the longer, the farther (on one scale per row,
-    whose end is said under the query); a cross where the slot was not visible in both and so not compared. Under the
-    query the slots it shows.
+    Under each result there is one bar per slot, in the slots' order. A longer bar means a larger distance. Each row has
+    one scale, and the value of a full bar stands under the query. A cross marks a slot that was not compared, because
+    it is not visible in both images. Under the query stand its visible slots.
 
     Args:
         rows: queries with their results. slots: names of the S slots, unless a row has its own.
-        title: a line above. cell_width: width of an image in pixels; its height is twice that.
+        title: a line above. cell_width: width of an image in pixels; its height is twice the width.
         smooth: interpolate between the cells of attention maps, or draw them as blocks.
 
     Raises:
@@ -228,7 +228,7 @@ def _draw_cell(sheet: Sheet, at: tuple[float, float], width: int, cell: Cell) ->
 
 
 def number(distance: float) -> str:
-    """A distance for people: three digits or so, ∞ where nothing was comparable, – for none.
+    """A distance for people: about three digits, ∞ if nothing was comparable, – for no distance.
 
     Example:
         >>> number(1.234), number(123.4), number(math.inf), number(math.nan)

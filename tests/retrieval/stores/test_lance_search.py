@@ -200,7 +200,7 @@ def test_damage_is_named(tmp_path: Path) -> None:
     vector = gallery.get(["p07"]).embeddings.vectors.numpy().tobytes()
     for wrong, reason in (
         (whole[:-1], f"expected {len(whole)} bytes, found {len(whole) - 1}"),
-        (whole[:-30] + b"?" + whole[-29:], "its checksum is another"),
+        (whole[:-30] + b"?" + whole[-29:], "its checksum does not fit"),
         (whole.replace(vector, vector[:-1] + b"?"), "the vectors of 1 of its rows are not those that were written"),
     ):
         file.write_bytes(wrong)

@@ -54,7 +54,7 @@ class PoseProvider(Protocol):
     name: str
 
     def check(self, images: Sequence[Path], others: Sequence[Path] = ()) -> None:
-        """Called with all images of a run before the first label, also with those that have a label. Most providers
+        """Called with all images of a run before the first label, also with images that have a label. Most providers
         ignore it.
 
         Args:
@@ -100,8 +100,8 @@ LABEL_PROVIDERS: Registry[Callable[..., PoseProvider]] = Registry(
         "keypoints": "partreid.labels.providers.keypoints:KeypointFile",
     },
 )
-"""Classes of label providers by name: built with ``(model, *, stride)`` as :func:`load_provider` has them. None is
-imported before it is asked for."""
+"""Classes of label providers by name. They are built with ``(model, *, stride)``, as in :func:`load_provider`. None is
+imported before it is needed."""
 
 _NEEDED = {"openvino": "its network file, e.g. human-pose-estimation-0001.xml", "keypoints": "a .json or .npz file"}
 

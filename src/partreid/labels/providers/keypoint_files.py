@@ -26,7 +26,7 @@ from partreid.parts import KEYPOINTS
 _NUMBERS = 3 * len(KEYPOINTS)
 _EXPECTED = f"Expected {len(KEYPOINTS)} keypoints of 3 numbers (x, y, confidence) in COCO order: {', '.join(KEYPOINTS)}"
 _LARGEST_CONFIDENCE = 1.25
-"""Peaks of heat maps come out a little above 1; beyond this the third number is no confidence."""
+"""Peaks of heat maps may be slightly above 1. If the third number is larger than this, it is no confidence."""
 
 _OTHER_COUNTS = {
     2 * len(KEYPOINTS): "x and y without a confidence: put 1 behind each pair, 0 where a joint was not found",
@@ -36,13 +36,13 @@ _OTHER_COUNTS = {
     3 * 133: "133 keypoints of the whole body; the first 17 are COCO's: keep those",
     3 * 136: "136 keypoints; of AlphaPose's Halpe the first 17 are COCO's: keep those",
 }
-"""What other numbers of numbers usually are."""
+"""Usual meanings of other counts of numbers."""
 
 _BOMB_BYTES, _BOMB_RATIO = 64 * 2**20, 500
-"""An array in an ``.npz`` that unpacks to more of both is no list of joints, which hardly shrink."""
+"""An array in an ``.npz`` that unpacks to more than both limits is no list of joints, which hardly compress."""
 
 _PREDICTIONS = ".predictions.json"
-"""Behind an image's name: what ``openpifpaf.predict --json-output`` calls the list of its persons."""
+"""Ending of the files of ``openpifpaf.predict --json-output``. The image's name stands before it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +70,7 @@ def read_persons(path: str | Path, *, images: str | Path | None = None) -> Perso
     - COCO results JSON: a list of ``{image_id, keypoints}``. ``image_id`` is the image's name, with or without its
       suffix, or a number that ``images`` explains; a ``file_name`` beside it counts more.
     - OpenPifPaf's ``NAME.predictions.json``, OpenPose's ``NAME_keypoints.json`` (its models BODY_25 and COCO), MMPose's
-      ``NAME.json``: the persons of the image NAME; or a folder of such files. Of a video MMPose numbers the frames;
+      ``NAME.json``: the persons of the image NAME; or a folder of such files. For a video MMPose numbers the frames;
       ``images`` says which images they are.
     - ``.npz`` with ``paths`` [N] (text) and ``keypoints`` [N, 17, 3].
 
@@ -85,9 +85,9 @@ def read_persons(path: str | Path, *, images: str | Path | None = None) -> Perso
         images: a JSON with a list ``images``, for results whose ``image_id`` are numbers.
 
     Raises:
-        LabelError: unreadable, empty, another number of keypoints, values that are no pixels or no confidences, no
-            person among its categories, or an image that the list of images lacks; the message names the file and
-            the first wrong entry.
+        LabelError: the file is unreadable or empty, has another number of keypoints, values that are not pixels or not
+            confidences, no person among its categories, or an image that the list of images lacks. The message names
+            the file and the first wrong entry.
     """
     path = Path(path)
     if path.suffix.lower() == ".npz":
@@ -97,7 +97,7 @@ def read_persons(path: str | Path, *, images: str | Path | None = None) -> Perso
         names, keypoints, sizes, mentioned = _from_json(path, None if images is None else Path(images))
     else:
         raise LabelError(f"Cannot tell what {path} is: expected keypoints in a .json or .npz file.")
-    # A joint that was not found has no place: tools write 0, NaN or null for it.
+    # A joint that was not found has no position; tools write 0, NaN or null for it.
     nowhere = np.isnan(keypoints[..., :2]).any(axis=-1)
     keypoints[nowhere & (np.isnan(keypoints[..., 2]) | (keypoints[..., 2] == 0))] = 0
     keypoints[..., 2] = _confidences(keypoints, names, path)
@@ -117,7 +117,7 @@ def _from_arrays(path: Path) -> tuple[list[str], NDArray[np.float64]]:
                 if info.file_size > max(_BOMB_BYTES, _BOMB_RATIO * info.compress_size):
                     raise ValueError(f"{info.filename} unpacks from {info.compress_size} bytes to {info.file_size}")
             arrays = {name: file[name] for name in ("paths", "keypoints") if name in file}
-    except Exception as error:  # damaged archives and headers raise nearly anything
+    except Exception as error:  # damaged archives and headers can raise nearly any error
         raise LabelError(f"Cannot read {path}: {error}. Expected an .npz with text 'paths' and 'keypoints'.") from None
     if len(arrays) < 2:
         raise LabelError(f"{path} must hold the arrays 'paths' [N] and 'keypoints' [N, {len(KEYPOINTS)}, 3].")
@@ -165,7 +165,7 @@ def _from_json(
 
 
 def _load_folder(path: Path) -> tuple[list[Any], list[str]]:
-    """The persons of all files of the tool that wrote them, each with the ``file_name`` of its image; and the names of
+    """The persons from all files of one tool in a folder, each with the ``file_name`` of its image; and the names of
     all images."""
     files = sorted(path.rglob("*.json"))
     for suffix in (_PREDICTIONS, OPENPOSE):
@@ -188,8 +188,8 @@ def _load_folder(path: Path) -> tuple[list[Any], list[str]]:
 
 
 def _load_file(file: Path, name: str) -> tuple[Any, list[str]]:
-    """Of a file of one image the persons and the image's name, which is the file's without the tool's ending; of any
-    other file the content."""
+    """For a file about one image: the persons, and the image's name, which is the file's without the tool's ending. For
+    any other file: its content."""
     content = _load_json(file)
     if name.endswith(_PREDICTIONS):
         if not isinstance(content, list) or not all(isinstance(person, dict) for person in content):

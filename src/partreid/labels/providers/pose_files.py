@@ -1,4 +1,4 @@
-"""Joints as OpenPose and MMPose write them, in COCO's order."""
+"""Reads joints from files of OpenPose and MMPose, and puts them in COCO's order."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from partreid.errors import LabelError
 from partreid.parts import KEYPOINTS
 
 OPENPOSE = "_keypoints.json"
-"""Behind an image's name: what OpenPose's --write_json calls the list of its people."""
+"""Ending of the files of OpenPose's --write_json. The image's name stands before it."""
 
 _MIRROR = (("eye", 16, 15), ("ear", 18, 17), ("shoulder", 5, 2), ("elbow", 6, 3), ("wrist", 7, 4),
            ("hip", 12, 9), ("knee", 13, 10), ("ankle", 14, 11))  # fmt: skip
 _BODY_25 = {"nose": 0} | {f"{side}_{joint}": place for joint, *both in _MIRROR
                           for side, place in zip(("left", "right"), both, strict=True)}  # fmt: skip
-"""Where each of COCO's joints stands in OpenPose's BODY_25."""
+"""The position of each of COCO's joints in OpenPose's BODY_25."""
 _COCO_18 = _BODY_25 | {
     "left_eye": 15, "right_eye": 14, "left_ear": 17, "right_ear": 16, "left_hip": 11, "right_hip": 8,
     "left_knee": 12, "right_knee": 9, "left_ankle": 13, "right_ankle": 10,
 }  # fmt: skip
-"""The same in its model COCO, which has no joint between the hips."""
+"""The same for OpenPose's model COCO, which has no joint between the hips."""
 _ORDERS = {25: _BODY_25, 18: _COCO_18}
 
 _COCO_FIRST = (17, 26, 133, 136)
@@ -28,7 +28,7 @@ _COCO_FIRST = (17, 26, 133, 136)
 
 
 def is_openpose(content: Any) -> bool:
-    """Whether JSON is what OpenPose writes of an image."""
+    """Whether JSON has OpenPose's format for an image."""
     return isinstance(content, dict) and isinstance(content.get("people"), list)
 
 
@@ -36,7 +36,7 @@ def openpose_persons(people: Sequence[Any], source: str) -> list[dict[str, Any]]
     """OpenPose's people as entries of COCO's results.
 
     Raises:
-        LabelError: one has no joints, or as many as no known model.
+        LabelError: a person has no joints, or a number of joints that no known model has.
     """
     found = []
     for index, one in enumerate(people):
@@ -53,7 +53,7 @@ def openpose_persons(people: Sequence[Any], source: str) -> list[dict[str, Any]]
 
 
 def is_mmpose(content: Any) -> bool:
-    """Whether JSON is what MMPose's inferencer, or its demo, writes of an image or a video."""
+    """Whether JSON has the format of MMPose's inferencer or demo, for an image or a video."""
     listed = content.get("instance_info") if isinstance(content, dict) else content
     return isinstance(listed, list) and (
         isinstance(content, dict)
@@ -62,10 +62,10 @@ def is_mmpose(content: Any) -> bool:
 
 
 def mmpose_persons(content: Any, source: str) -> list[dict[str, Any]]:
-    """MMPose's instances as entries of COCO's results; those of a video have its frames' numbers as ``image_id``.
+    """MMPose's instances as entries of COCO's results. For a video, ``image_id`` is the frame's number.
 
     Raises:
-        LabelError: one has no joints of two numbers with scores, or joints of another order.
+        LabelError: an instance has no joints of two numbers with scores, or joints in another order.
     """
     listed = content["instance_info"] if isinstance(content, dict) else content
     if isinstance(content, dict):
@@ -101,7 +101,7 @@ def _joints(instance: Any, source: str) -> list[Any]:
 
 
 def _check_names(meta: Any, source: str) -> None:
-    """Joints of another order, as of Human3.6M, may be 17 too."""
+    """Check the order of joints, because other orders, such as Human3.6M's, may have 17 joints too."""
     named = meta.get("keypoint_id2name") if isinstance(meta, dict) else None
     if not isinstance(named, dict):
         return

@@ -19,7 +19,7 @@ from partreid.objects import Guided
 from partreid.preprocessing import PreprocessConfig
 from partreid.registry import Registry
 
-if TYPE_CHECKING:  # a configuration names a backbone; whoever builds one needs PyTorch
+if TYPE_CHECKING:  # naming a backbone in a configuration needs no PyTorch, building it does
     from partreid.models.backbones.base import Backbone, FineMap
     from partreid.models.backbones.nodes import Graph
 
@@ -39,14 +39,15 @@ __all__ = [
 
 @dataclass(frozen=True, repr=False)
 class BackboneEntry(Guided):
-    """How a backbone is built, and what is known of it before.
+    """How a backbone is built, and its properties that are known before.
 
     Attributes:
         build: output stride → backbone with random weights.
-        strides: output strides it can have; the first is what ReID uses. None = ask the backbone: ``build`` is given
-            what was asked for, None where nothing was.
-        multiple: height and width of images must be multiples of it; None = of the output stride.
-        bfloat16_on_cpu: whether a CPU with matrix units for bfloat16 (AMX) trains it faster so than in float32.
+        strides: possible output strides; ReID uses the first. None = only the backbone knows: ``build`` then gets the
+            requested stride, or None if none was requested.
+        multiple: height and width of images must be multiples of it; None = multiples of the output stride.
+        bfloat16_on_cpu: whether a CPU with matrix units for bfloat16 (AMX) trains it faster in bfloat16 than in
+            float32.
     """
 
     build: Callable[..., Backbone]
@@ -59,10 +60,10 @@ class BackboneEntry(Guided):
         return self.build(*args)
 
     def stride(self, name: str, wanted: int | None) -> int | None:
-        """The output stride: the wanted one, or the first; None where the backbone is asked.
+        """The output stride: the requested one, or the first. None if only the backbone knows.
 
         Raises:
-            ConfigError: it cannot have the wanted one.
+            ConfigError: the backbone cannot have the requested stride.
         """
         if self.strides is None or wanted in self.strides:
             return wanted
@@ -73,7 +74,7 @@ class BackboneEntry(Guided):
 
 
 def _built(module: str, what: str, *args: Any, **kwargs: Any) -> Backbone:
-    """A backbone of a module here, which is imported now."""
+    """A backbone from a module of this package. The module is imported now."""
     backbone: Backbone = getattr(import_module(f"{__name__}.{module}"), what)(*args, **kwargs)
     return backbone
 
@@ -95,7 +96,7 @@ def _onnx(name: str, output_stride: int | None) -> Backbone:
 
 
 def _of_file(name: str, read: Callable[[Path], Graph]) -> Backbone:
-    """The network of ``onnx/FILE``, ``openvino/FILE`` or either with ``#MAP`` behind it."""
+    """The network of ``onnx/FILE`` or ``openvino/FILE``, perhaps followed by ``#MAP``."""
     from partreid.models.backbones.graph import FileBackbone
 
     named = NetworkName.of(name)
@@ -123,12 +124,12 @@ BACKBONES: Registry[Callable[..., Backbone]] = Registry(
         "openvino/": _openvino,
     },
 )
-"""Backbones by name: a :class:`BackboneEntry`, or what builds a :class:`Backbone` from ``output_stride`` (int, or None
-for its own). What stands for a prefix, such as ``timm/``, is given the whole name first."""
+"""Backbones by name: a :class:`BackboneEntry`, or a function that builds a :class:`Backbone` from ``output_stride``
+(int, or None for its own). The function for a prefix, such as ``timm/``, gets the whole name as its first argument."""
 
 
 class MapGeometry(NamedTuple):
-    """Image pixels per cell of a backbone's output, and what height and width of images must be multiples of."""
+    """Image pixels per cell of a backbone's output. Images' height and width must be multiples of ``multiple``."""
 
     stride: int
     multiple: int
@@ -141,11 +142,11 @@ def build_backbone(
 
     Args:
         name: one of :data:`BACKBONES`, for example "resnet50" or "timm/resnet50".
-        output_stride: image pixels per cell of the backbone's output; None = what ReID uses with it: 16 of a
-            ResNet, whose last stride is removed, 4 of HRNet, of a timm model what it has.
-        map_stride: of a finer feature map, see :class:`FineMap`; None = none.
-        weights: None = random; "imagenet" = those that come with a Python package (EfficientNet-Lite0) or that timm
-            fetches; else the usual file of ImageNet weights with its own key names (``.pth``, ``.pt`` or
+        output_stride: image pixels per cell of the backbone's output. None = the stride that ReID uses with it: 16 for
+            a ResNet, whose last stride is removed, 4 for HRNet, and a timm model's own stride.
+        map_stride: of a finer feature map, see :class:`FineMap`; None = no finer map.
+        weights: None = random; "imagenet" = weights from a Python package (EfficientNet-Lite0) or fetched by timm;
+            otherwise the usual file of ImageNet weights with its own key names (``.pth``, ``.pt`` or
             ``.safetensors``).
 
     Raises:
@@ -172,7 +173,7 @@ def build_backbone(
 
 
 def map_geometry(name: str, output_stride: int | None = None) -> MapGeometry:
-    """Stride and input multiple of a backbone; only one that does not declare its strides is built for that, once.
+    """Stride and input multiple of a backbone. A backbone that does not declare its strides is built once for this.
 
     Example:
         >>> map_geometry("hrnet_w32")
@@ -189,7 +190,7 @@ def map_geometry(name: str, output_stride: int | None = None) -> MapGeometry:
 
 
 def network_outline(name: str) -> Outline | None:
-    """What is known of a network file without its weights; None of a backbone that is no file.
+    """The facts about a network file that are known without its weights; None for a backbone that is not a file.
 
     Raises:
         ConfigError, CheckpointError, ShapeError: the file cannot be read as a backbone.
@@ -198,7 +199,7 @@ def network_outline(name: str) -> Outline | None:
 
 
 def embeds(name: str, size: tuple[int, int]) -> bool:
-    """Whether a network file has an embedding of its own for images of this (height, width).
+    """Whether a network file has its own embedding for images of this (height, width).
 
     Raises:
         ConfigError, CheckpointError, ShapeError: the file cannot be read as a backbone.
@@ -207,10 +208,10 @@ def embeds(name: str, size: tuple[int, int]) -> bool:
 
 
 def preprocess_for(name: str, *, height: int | None = None, width: int | None = None) -> PreprocessConfig:
-    """How images are prepared for a backbone: as its file says, and where it says nothing, as for ImageNet's networks.
+    """How images are prepared for a backbone: as its file says. Without such information, as for ImageNet's networks.
 
     Args:
-        name: of the backbone. height, width: of the images; None = what the file was made for, else 256 × 128.
+        name: of the backbone. height, width: of the images; None = the size the file was made for, else 256 × 128.
 
     Raises:
         ConfigError, CheckpointError, ShapeError: it is a file, and cannot be read as a backbone.
@@ -228,16 +229,16 @@ def preprocess_for(name: str, *, height: int | None = None, width: int | None = 
 
 
 def gains_from_bfloat16(name: str) -> bool:
-    """Whether a CPU with matrix units trains this backbone faster in bfloat16; assumed of those that do not say."""
+    """Whether a CPU with matrix units trains this backbone faster in bfloat16. True if the backbone does not say."""
     return _entry(name).bfloat16_on_cpu
 
 
 class Outline(NamedTuple):
-    """What is known of a backbone that was built to be asked.
+    """Facts about a backbone that was built only to learn them.
 
     Attributes:
-        geometry: of its map. reads: what its file says of its input. identity: of its file (``FileBackbone.identity``).
-        digests: SHA-256 of its files by their plain names.
+        geometry: of its map. reads: its file's statements about the input. identity: of its file
+            (``FileBackbone.identity``). digests: SHA-256 of its files by their plain names.
     """
 
     geometry: MapGeometry
@@ -252,17 +253,17 @@ def _entry(name: str) -> BackboneEntry:
 
 
 def _stamp(name: str) -> Any:
-    """A key of the caches: another file may lie where one was before."""
+    """A key of the caches. It includes the file's state, because another file may take its place."""
     named = NetworkName.of(name)
     return None if named is None else named.stamp()
 
 
 @cache
 def _outline(name: str, output_stride: int | None, entry: BackboneEntry, stamp: Any) -> Outline:
-    """``entry`` is a key of the cache: another may be registered by the same name."""
+    """``entry`` is part of the cache's key, because another one may be registered under the same name."""
     from partreid.models.backbones.graph import FileBackbone
 
-    with torch.random.fork_rng(devices=[]):  # asking for a size draws no random numbers from whoever asks
+    with torch.random.fork_rng(devices=[]):  # asking for a size must not change the caller's random numbers
         backbone = build_backbone(name, output_stride=output_stride)
     geometry = MapGeometry(backbone.output_stride, backbone.input_multiple)
     if not isinstance(backbone, FileBackbone):

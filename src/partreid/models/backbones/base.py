@@ -13,7 +13,7 @@ from partreid.errors import ConfigError
 
 
 class Backbone(nn.Module, ABC):
-    """A feature extractor. One of your own: docs/extending.md; what holds for all: tests/models/backbone_contract.py.
+    """A feature extractor. docs/extending.md shows how to write one; all pass tests/models/backbone_contract.py.
 
     Attributes:
         channels: C of the feature map.
@@ -21,8 +21,8 @@ class Backbone(nn.Module, ABC):
         input_multiple: height and width of images must be multiples of it.
         stage_channels: channels of the features that :meth:`stages` returns, by their stride.
         vector_dim: width of the network's own embedding of the whole image (:meth:`vector`); None = it has none.
-        unused_keys: state-dict prefixes of an ImageNet file that are not used here, its classifier above all.
-        key_prefix: what stands before an ImageNet file's keys in this module's state dict.
+        unused_keys: state-dict prefixes of an ImageNet file that are not used here, above all its classifier.
+        key_prefix: prefix of this module's state-dict keys that an ImageNet file's keys lack.
     """
 
     channels: int
@@ -40,45 +40,45 @@ class Backbone(nn.Module, ABC):
 
     @property
     def joined_strides(self) -> Sequence[int]:
-        """Of the features that are the feature map, from fine to coarse: coarser ones are upsampled and appended."""
+        """Strides of the features that form the feature map, from fine to coarse; coarser ones are upsampled."""
         return (self.output_stride,)
 
     def unjoined(self, images: Tensor) -> dict[int, Tensor]:
-        """As :meth:`stages`; a map that is joined of others is not built."""
+        """Like :meth:`stages`, but a map that is joined from others is not built."""
         return self.stages(images)
 
     @abstractmethod
     def stages(self, images: Tensor) -> dict[int, Tensor]:
-        """Features by stride, [B, C_s, H/s, W/s]: the deepest of each stride, the feature map among them."""
+        """Features by stride, [B, C_s, H/s, W/s]: the deepest of each stride. They include the feature map."""
 
     def vector(self, stages: dict[int, Tensor]) -> Tensor:
-        """What a network that was trained to embed people makes of the whole image, [B, vector_dim].
+        """The embedding of the whole image, [B, vector_dim], by a network that was trained to embed people.
 
         Args:
-            stages: of :meth:`stages`; only those of ``vector_stride`` are read.
+            stages: from :meth:`stages`; only those of ``vector_stride`` are read.
 
         Raises:
             ConfigError: the network has no embedding of its own (``vector_dim`` is None).
-            ShapeError: it has one for images of another size only.
+            ShapeError: it only has one for images of another size.
         """
         raise ConfigError("This backbone has no embedding of its own: it ends in its feature map.")
 
     def imagenet_state(self) -> dict[str, Tensor] | None:
-        """ImageNet weights by the names of their file, where a Python package brings or fetches them; None = nowhere.
+        """ImageNet weights, with their file's key names, if a Python package contains or fetches them; else None.
 
         Raises:
-            CheckpointError: they cannot be had.
+            CheckpointError: the weights cannot be fetched.
         """
         return None
 
     def own_names(self, state: Mapping[str, Tensor], *, source: str) -> dict[str, Tensor]:
-        """A file's weights by the names of :meth:`imagenet_state`, where it was written by a program that is known.
+        """A file's weights under the names of :meth:`imagenet_state`, if a known program wrote the file.
 
         Args:
-            state: name → tensor, behind any prefix. source: of the weights, for messages.
+            state: name → tensor; names may have any prefix. source: of the weights, for messages.
 
         Returns:
-            The same, renamed; a key that is not known keeps its name.
+            The same tensors, renamed. An unknown key keeps its name.
 
         Raises:
             CheckpointError: this network computes something else than the weights were trained for.
@@ -102,7 +102,7 @@ def upsampled(x: Tensor, like: Tensor, *, align_corners: bool = False) -> Tensor
 
 
 def lowered(weights: Tensor, size: Sequence[int]) -> Tensor:
-    """Weights of a fine map's cells as those of a coarse map that is upsampled to it: the sums are the same.
+    """Weights of a fine map's cells, brought to a coarse map that is upsampled to it. Weighted sums stay the same.
 
     Σ w·up(G) = Σ lowered(w)·G, because upsampling (bilinear, as of :func:`join_maps` without corners) is linear.
 
@@ -117,7 +117,7 @@ def lowered(weights: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def _upsampling(coarse: int, fine: int, like: Tensor) -> Tensor:
-    """[coarse, fine] what a cell of one axis gives to each of the upsampled axis."""
+    """[coarse, fine] the share of each coarse cell in each cell of the upsampled axis."""
     cells = torch.eye(coarse, dtype=like.dtype, device=like.device).view(1, coarse, coarse, 1)
     return F.interpolate(cells, size=(fine, 1), mode="bilinear", align_corners=False).view(coarse, fine)
 
@@ -130,7 +130,7 @@ class FineMap(Backbone):
     cost is that of the coarse backbone; removing one more stride instead nearly triples the training time.
 
     Args:
-        backbone: gives features of several strides. stride: of the finer map.
+        backbone: has features of several strides. stride: of the finer map.
 
     Raises:
         ConfigError: the backbone has no features of that stride.
@@ -156,7 +156,7 @@ class FineMap(Backbone):
 
     @property
     def joined_strides(self) -> Sequence[int]:
-        """Of the backbone's features, those from ``stride`` on."""
+        """Strides of the joined features: all of the backbone's from ``stride`` on."""
         return self._joined
 
     def unjoined(self, images: Tensor) -> dict[int, Tensor]:
@@ -164,10 +164,10 @@ class FineMap(Backbone):
         return self.backbone.stages(images)
 
     def vector(self, stages: dict[int, Tensor]) -> Tensor:
-        """The backbone's own embedding of the whole image, read off its own map."""
+        """The backbone's own embedding of the whole image, computed from its own map."""
         return self.backbone.vector(stages)
 
     def stages(self, images: Tensor) -> dict[int, Tensor]:
-        """The backbone's features, those of ``stride`` replaced by all from there on, [B, ΣC_s, H/stride, W/stride]."""
+        """The backbone's features. Those of ``stride`` are replaced by the joined map [B, ΣC_s, H/stride, W/stride]."""
         stages = self.unjoined(images)
         return stages | {self.output_stride: join_maps([stages[s] for s in self.joined_strides], align_corners=False)}

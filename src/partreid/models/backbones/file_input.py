@@ -1,8 +1,8 @@
-"""What a network file says of the images that it reads: their size, their range of numbers, their order of channels.
+"""The images that a network file expects: their size, their range of numbers, their order of channels.
 
-Such a network often normalises by itself, and reads bytes in the order in which OpenCV gives them. Given ImageNet's
-normalised RGB instead, it answers with numbers that look right. What is known here is read off the first operations of
-the graph, by what they make of a few trial images, and off what OpenVINO's converter wrote down (``rt_info``).
+Such a network often normalises by itself, and reads bytes in OpenCV's order of channels. If it gets normalised RGB as
+ImageNet's networks do, it answers with wrong numbers that look right. There are two sources: the first operations of
+the graph, which are run on a few trial images, and the notes of OpenVINO's converter (``rt_info``).
 """
 
 from __future__ import annotations
@@ -26,27 +26,28 @@ if TYPE_CHECKING:
 Triple = tuple[float, float, float]
 
 _BYTES: tuple[Triple, Triple] = ((0.0,) * 3, (1 / 255,) * 3)
-"""Mean and deviation, as of :class:`~partreid.preprocessing.PreprocessConfig`, that leave a pixel 0..255."""
+"""Mean and deviation, as in :class:`~partreid.preprocessing.PreprocessConfig`, that keep pixels in 0..255."""
 _UNIT: tuple[Triple, Triple] = ((0.0,) * 3, (1.0,) * 3)
-"""The same for 0..1."""
+"""Mean and deviation that bring pixels to 0..1."""
 
 _MEANS = ((0.485, 0.456, 0.406), (0.4814547, 0.4578275, 0.4082107))
-"""Means of RGB that tell an order of channels and a range: ImageNet's, CLIP's."""
+"""Well-known means of RGB, ImageNet's and CLIP's, by which the order of channels and the range are recognised."""
 _MANY = 16
-"""Means and deviations above it are of numbers 0..255: a network of numbers around 1 has none such."""
+"""Larger means and deviations are for pixels 0..255, because a network for numbers around 1 has none so large."""
 _FIRST = 24
-"""Operations at the beginning that are looked at."""
+"""How many operations at the beginning are examined."""
 _SIDE = 8
 
 
 @dataclass(frozen=True)
 class FileInput:
-    """What a file says of its input. None stands for what it does not say.
+    """A file's statements about its input. None = the file does not say.
 
     Attributes:
-        size: (height, width) that it was made for.
-        mean, std: of RGB, as of :class:`~partreid.preprocessing.PreprocessConfig`: what is left to be done before.
-        order: of the channels it reads.
+        size: (height, width) that the file was made for.
+        mean, std: of RGB, as in :class:`~partreid.preprocessing.PreprocessConfig`: the normalisation that the network
+            does not do itself.
+        order: of the channels that it reads.
     """
 
     size: tuple[int, int] | None = None
@@ -55,7 +56,7 @@ class FileInput:
     order: Literal["rgb", "bgr"] | None = None
 
     def contradictions(self, given: PreprocessConfig) -> dict[str, Any]:
-        """The fields of a preprocessing that contradict the file, with the values that it wants; the size is none."""
+        """The fields of a preprocessing that contradict the file, with the file's values. The size is not compared."""
         wrong: dict[str, Any] = {}
         if not (_near(given.mean, self.mean) and _near(given.std, self.std)):
             wrong |= {"mean": self.mean, "std": self.std}
@@ -69,11 +70,11 @@ def _near(a: Sequence[float], b: Sequence[float] | None) -> bool:
 
 
 def file_input(graph: Graph, files: NetworkFiles | None, size: tuple[int, int] | None, passages: Any) -> FileInput:
-    """What a network file says.
+    """The statements of a network file about its input.
 
     Args:
-        graph: as it was read. files: its bytes, if they are at hand. size: as it was found in the graph.
-        passages: names of the values through which every way from the image leads, in their order.
+        graph: as it was read. files: its bytes, if available. size: as found in the graph.
+        passages: names of the values on every path from the image, in their order.
     """
     flipped, mean, std = _beginning(graph, list(islice(passages, _FIRST)))
     said = {} if files is None else _conversion(files)
@@ -93,7 +94,7 @@ def file_input(graph: Graph, files: NetworkFiles | None, size: tuple[int, int] |
 
 
 def _beginning(graph: Graph, passages: Sequence[str]) -> tuple[bool, Triple | None, Triple | None]:
-    """Whether the first operations turn the channels round; and what mean they then subtract, and divide by."""
+    """Whether the first operations reverse the channels, and the mean and the deviation that they then apply."""
     images = torch.zeros(5, 3, _SIDE, _SIDE)
     for channel in range(3):
         images[1 + channel, channel] = 1
@@ -107,7 +108,7 @@ def _beginning(graph: Graph, passages: Sequence[str]) -> tuple[bool, Triple | No
                 continue
             try:
                 values[node.name] = node.call(*(values[name] for name in node.inputs))
-            except Exception:  # the trial images are not of the size that it wants
+            except Exception:  # the trial images do not have the size that the network needs
                 break
             if node.name not in passages:
                 continue
@@ -125,7 +126,7 @@ def _beginning(graph: Graph, passages: Sequence[str]) -> tuple[bool, Triple | No
 
 
 def _affine(images: Tensor, answer: Any) -> tuple[list[int], Tensor, Tensor] | None:
-    """Which channel each one of the answer comes from, times what, plus what; None if it is anything else."""
+    """For each output channel: its input channel, a factor and a summand. None if it is another function."""
     if not is_tensor(answer) or answer.shape != images.shape:
         return None
     offset = answer[0, :, 0, 0]
@@ -146,7 +147,7 @@ def _triple(values: Tensor) -> Triple:
 
 
 def _range(mean: Triple, std: Triple) -> tuple[Triple, Triple] | None:
-    """What a network that takes away this mean and divides by this reads: bytes, numbers up to 1, or nobody knows."""
+    """The range of pixels read by a network with this mean and deviation: bytes, 0..1, or unknown."""
     if max(*map(abs, mean), *std) > _MANY:
         return _BYTES
     known = [*_MEANS, (0.5,) * 3]
@@ -154,7 +155,7 @@ def _range(mean: Triple, std: Triple) -> tuple[Triple, Triple] | None:
 
 
 def _order(mean: Triple) -> Literal["rgb", "bgr"] | None:
-    """The order of channels that a mean is of, where it is a well-known one."""
+    """The order of channels of a well-known mean."""
     scale = 255 if max(mean) > 2 else 1
     for known in _MEANS:
         if _like(mean, tuple(scale * one for one in known)):
@@ -169,7 +170,7 @@ def _like(a: Sequence[float], b: Sequence[float]) -> bool:
 
 
 def _conversion(files: NetworkFiles) -> Mapping[str, str]:
-    """What OpenVINO's converter was told, as it stands at the end of an ``.xml`` file."""
+    """The options of OpenVINO's converter, from the end of an ``.xml`` file."""
     if not files.main.endswith(".xml"):
         return {}
     found = ElementTree.fromstring(files.content[files.main]).find("rt_info/conversion_parameters")

@@ -1,7 +1,8 @@
 """Operations of network files whose operands may be tensors, numbers or lists of numbers: arithmetic.
 
-Files reckon with sizes: the shape of one value says how another is reshaped. These numbers are plain Python ones here,
-so that sizes are known without computing anything, and stay symbols where a graph is exported for any number of images.
+Files compute with sizes: for example, the shape of one value decides how another is reshaped. Here these numbers are
+plain Python numbers. So sizes are known without computing tensors, and they can stay symbols when a graph is exported
+for any number of images.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from torch import Tensor
 from partreid.models.backbones.operations import Value
 
 MOST_NUMBERS = 1024
-"""Numbers in one list; they are shapes, axes and places."""
+"""Most numbers in one list. Such lists are shapes, axes and positions."""
 
 
 def limited(numbers: list[Value]) -> list[Value]:
@@ -48,7 +49,7 @@ def as_number(value: Value) -> Value:
 
 
 def each(function: Callable[..., Value], *values: Value) -> Value:
-    """Of numbers and lists, as arrays of one axis are joined."""
+    """Apply a function to numbers and lists, with the broadcasting of arrays with one axis."""
     if any(isinstance(one, list) for value in values if isinstance(value, list) for one in value):
         raise ValueError("arithmetic with rows of numbers is not supported")  # and [1] * 10**9 is no product
     length = max((len(value) for value in values if isinstance(value, list)), default=None)
@@ -73,7 +74,7 @@ def _on(function: Callable[..., Tensor], on_numbers: Callable[..., Value] | None
 
 
 def _quotient(a: Value, b: Value) -> Value:
-    """Of whole numbers: rounded towards 0, as files mean it."""
+    """Division; of whole numbers it is rounded towards 0, as in network files."""
     if isinstance(a, float) or isinstance(b, float):
         return a / b
     return -(-a // b) if isinstance(a, int) and isinstance(b, int) and (a < 0) != (b < 0) else a // b
@@ -154,7 +155,7 @@ def same(x: Value) -> Value:
 
 
 def as_whole(x: Value) -> Value:
-    """Numbers without their fraction; of tensors nothing here needs that.
+    """Numbers without their fraction. Tensors are refused, because no supported network needs it.
 
     Raises:
         ValueError: it is a tensor.
@@ -187,7 +188,7 @@ def where(condition: Value, a: Value, b: Value) -> Value:
 
 
 def clamp(x: Value, low: Value = None, high: Value = None) -> Value:
-    """x, within low and high, where they are given."""
+    """x, limited to low and high if they are given."""
     low, high = (None if limit is None else as_number(limit) for limit in (low, high))
     if low is None and high is None:
         return x

@@ -1,4 +1,4 @@
-"""What readers of network files share: from operations and constants, in any order, to a :class:`Graph`."""
+"""Shared by the readers of network files: it turns operations and constants, in any order, into a :class:`Graph`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from partreid.models.backbones.operations import Value
 Call: TypeAlias = Callable[..., Value]
 
 MOST_OPERATIONS = 20_000
-"""Of one network; ten times what the deepest usual ones have."""
+"""Most operations of one network: ten times as many as the deepest usual networks have."""
 _MOST_INPUTS = 10 * MOST_OPERATIONS
 _MOST_CLAIMED = 2**31
 """Numbers of all constants together: 8 GiB."""
@@ -29,10 +29,10 @@ _MISSING: Any = object()
 
 
 class Attributes:
-    """What a file says of one operation. Each is taken once; one that nobody takes is not computed, and is refused.
+    """The attributes of one operation. Each must be taken: one that nobody takes would be ignored, so it is refused.
 
     Args:
-        values: by name. version: of the operation set. outputs: how many values the operation gives.
+        values: by name. version: of the operation set. outputs: number of values that the operation returns.
     """
 
     def __init__(self, values: Mapping[str, Any], version: int = 0, outputs: int = 1) -> None:
@@ -40,7 +40,7 @@ class Attributes:
         self.version, self.outputs = version, outputs
 
     def take(self, name: str, default: Any = _MISSING) -> Any:
-        """The attribute as the file has it."""
+        """The attribute as it stands in the file."""
         if name not in self._values and default is _MISSING:
             raise ValueError(f"it lacks the attribute {name}")
         return self._values.pop(name, default)
@@ -65,7 +65,7 @@ class Attributes:
         return tuple(int(one) for one in values if not isinstance(one, str) or one.strip())
 
     def positive(self, name: str, default: Any = ()) -> tuple[int, ...]:
-        """A kernel, strides or dilations: numbers from 1 on, and none that no map has."""
+        """A kernel, strides or dilations: numbers from 1 to the largest side of a map."""
         values = self.integers(name, default)
         if any(not 1 <= value <= _LARGEST_SIDE for value in values):
             raise ValueError(f"{name} = {list(values)}; expected 1 to {_LARGEST_SIDE}")
@@ -86,15 +86,15 @@ class Attributes:
         return value
 
     def ignore(self, *names: str) -> None:
-        """Attributes that change no number."""
+        """Take attributes that do not change any result."""
         for name in names:
             self._values.pop(name, None)
 
     def finish(self) -> None:
-        """See that none is left.
+        """Check that every attribute was taken.
 
         Raises:
-            ValueError: one is.
+            ValueError: one was not.
         """
         if self._values:
             raise ValueError(f"its attribute {next(iter(self._values))!r:.40} is not supported")
@@ -105,10 +105,10 @@ class Operation:
     """How an operation of a file format is read.
 
     Attributes:
-        build: attributes → what computes it.
-        learned: its constants are weights; so are those of the operations behind it.
+        build: attributes → function that computes it.
+        learned: its constants are weights, and so are those of later operations.
         numbers: inputs that are plain numbers, not tensors. statistics: inputs that are never trained.
-        pieces: it gives several values, of which any may be used.
+        pieces: it returns several values, and any of them may be used.
     """
 
     build: Callable[[Attributes], Call]
@@ -120,7 +120,7 @@ class Operation:
 
 @dataclass(frozen=True)
 class Step:
-    """One operation of a file: names of what it takes ("" = left out) and gives, and what computes it."""
+    """One operation of a file: names of its inputs ("" = left out) and outputs, and the function that computes it."""
 
     kind: str
     inputs: tuple[str, ...]
@@ -131,12 +131,12 @@ class Step:
 
 @dataclass
 class Parts:
-    """What a reader found in a file.
+    """The content of a file, as a reader found it.
 
     Attributes:
-        source: the file, for messages. steps: in any order. constants: by name, what reads it.
+        source: the file, for messages. steps: in any order. constants: by name, a function that reads the numbers.
         input, output, shape, one_image: as in :class:`Graph`.
-        bytes: of the file, as far as it may hold numbers. further: files beside it, and their bytes.
+        bytes: size of the file that may contain numbers. further: files beside it, and their sizes.
     """
 
     source: str
@@ -151,10 +151,10 @@ class Parts:
 
 
 def image_shape(sizes: Sequence[int | None]) -> tuple[tuple[int | None, ...], bool]:
-    """Of the declared sizes of an input: that of one image, and whether the file was made for one image at a time.
+    """From an input's declared sizes: the size of one image, and whether the file was made for one image at a time.
 
     Raises:
-        ValueError: it takes no images.
+        ValueError: the input is not for images.
     """
     told = f"[{', '.join('?' if size is None else str(size) for size in sizes[:8])}]"
     if len(sizes) != 4 or sizes[1] not in (3, None):
@@ -170,7 +170,7 @@ def one_only(what: str, names: Sequence[str]) -> str:
     """The only input or output.
 
     Raises:
-        ValueError: there are none, or several, which are named.
+        ValueError: there is none, or there are several; the message names them.
     """
     if len(names) != 1:
         told = ", ".join(f"{name!r:.80}" for name in names[:8]) or "none"
@@ -185,15 +185,15 @@ QUANTISED = dict.fromkeys(
      "MatMulInteger", "FakeQuantize", "FakeConvert"),
     _ADVICE,
 )  # fmt: skip
-"""Operations of numbers of eight bits, and what to say of them."""
+"""Operations on eight-bit numbers, and the message about them."""
 
 
 def assemble(parts: Parts) -> Graph:
-    """The graph of what the answer needs, in an order in which each operation finds its inputs.
+    """The graph of everything that the answer needs. Each operation comes after its inputs.
 
     Raises:
-        ValueError: names that nothing gives, or two things give; a cycle; too many operations; constants that are no
-            finite numbers, or claim more than the file holds.
+        ValueError: a name has no value, or two; there is a cycle; there are too many operations; or constants are not
+            finite, or claim more bytes than the file has.
     """
     steps = _ordered(parts)
     learned, direct, statistics = _learned(parts, steps)
@@ -226,7 +226,7 @@ def assemble(parts: Parts) -> Graph:
 
 
 def _ordered(parts: Parts) -> list[Step]:
-    """Steps that the answer needs, each behind those that it needs."""
+    """The steps that the answer needs, each after the steps that it needs itself."""
     if len(parts.steps) > MOST_OPERATIONS or sum(len(step.inputs) for step in parts.steps) > _MOST_INPUTS:
         raise ValueError(f"it has {len(parts.steps)} operations; at most {MOST_OPERATIONS} are allowed")
     givers: dict[str, Step | None] = {parts.input: None, **dict.fromkeys(parts.constants)}
@@ -238,7 +238,7 @@ def _ordered(parts: Parts) -> list[Step]:
                 raise ValueError(f"two things are named {name!r:.80}")
             givers[name] = one
     order: list[Step] = []
-    done: dict[int, bool] = {}  # by a step's identity; False = its inputs are being looked at
+    done: dict[int, bool] = {}  # by a step's identity; False = its inputs are being visited
     stack = [_giver(givers, parts.output)]
     while stack:
         step = stack[-1]
@@ -268,11 +268,11 @@ def _giver(givers: Mapping[str, Step | None], name: str) -> Step | None:
 
 
 def _learned(parts: Parts, steps: Sequence[Step]) -> tuple[set[str], set[str], set[str]]:
-    """Values that weights may be: operands on the way from the image from the first learned operation on.
+    """Values that may be weights: operands on the path from the image, from the first learned operation on.
 
     Returns:
-        All; those that a learned operation takes itself, or the sum right behind it as its bias, which are weights
-        even if they are one number; and those that are statistics, or of which these are made.
+        Three sets. All such values. Those that a learned operation takes itself, or that a following sum adds as its
+        bias: these are weights even if they are one number. And statistics, with the values they are computed from.
     """
     reached, behind, answers = {parts.input}, set[str](), set[str]()
     learned, direct, statistics = set[str](), set[str](), set[str]()
@@ -288,7 +288,7 @@ def _learned(parts: Parts, steps: Sequence[Step]) -> tuple[set[str], set[str], s
             answers.update(step.outputs if step.operation.learned else ())
             statistics.update(n for port, n in enumerate(step.inputs) if port in step.operation.statistics)
     learned -= reached
-    for step in reversed(steps):  # what weights are computed from
+    for step in reversed(steps):  # values from which weights are computed
         if reached.isdisjoint(step.outputs) and not learned.isdisjoint(step.outputs):
             learned.update(n for port, n in enumerate(step.inputs) if port not in step.operation.numbers)
             statistics.update(step.inputs if not statistics.isdisjoint(step.outputs) else ())
@@ -296,9 +296,9 @@ def _learned(parts: Parts, steps: Sequence[Step]) -> tuple[set[str], set[str], s
 
 
 def _nodes(steps: Sequence[Step], parts: Parts) -> tuple[list[Node], set[str], dict[str, str]]:
-    """One node for each value; the names of what they take; and of these, by constant, those of plain numbers.
+    """One node for each value; the names of the nodes' inputs; and, by constant, the inputs that are plain numbers.
 
-    A constant is taken as plain numbers by inputs that need them, and by what computes such inputs.
+    A constant is used as plain numbers by inputs that need plain numbers, and by the operations that compute them.
     """
     reckoned = set[str]()
     for step in reversed(steps):
@@ -325,7 +325,7 @@ def _nodes(steps: Sequence[Step], parts: Parts) -> tuple[list[Node], set[str], d
 
 def _check_finite(name: str, array: np.ndarray) -> None:
     flat = array.reshape(-1)
-    for start in range(0, flat.size if array.dtype.kind == "f" else 0, 2**22):  # its answers take memory too
+    for start in range(0, flat.size if array.dtype.kind == "f" else 0, 2**22):  # an operation's outputs take memory too
         if not np.isfinite(flat[start : start + 2**22]).all():
             raise ValueError(f"the constant {name!r:.80} holds numbers that are NaN or infinite")
 
@@ -340,5 +340,5 @@ def _weight(name: str, array: np.ndarray) -> np.ndarray:
     if not array.size:
         raise ValueError(f"the weights {name!r:.80} are empty: {array.shape}")
     if array.ndim == 4 and len(array) > 1 and not array.any():
-        raise ValueError(f"the weights {name!r:.80} are zeros only, as in files that were not wholly copied")
+        raise ValueError(f"the weights {name!r:.80} are zeros only, as in files that were not copied completely")
     return array

@@ -21,7 +21,7 @@ def reshape(x: Value, shape: Value, *, zero_copies: bool = True, each_image: boo
     """A tensor in another shape; 0 copies a size if ``zero_copies``.
 
     Args:
-        each_image: the file was made for one image, and its first size, 1, stands for their number.
+        each_image: the file was made for one image, and its first size, 1, means the number of images.
     """
     sizes = as_list(shape)
     if not isinstance(x, Tensor):
@@ -30,7 +30,7 @@ def reshape(x: Value, shape: Value, *, zero_copies: bool = True, each_image: boo
             nested = bool(numbers) and all(isinstance(row, list) for row in numbers)
             return limited([one for row in numbers for one in row]) if nested else numbers
         if sizes[:1] == [-1] and len(sizes) == 2 and sizes[1] > 0 and len(numbers) % sizes[1] == 0:
-            # Rows: the old exporter of PyTorch so turns its order of padding into ONNX's.
+            # Rows of numbers: PyTorch's old exporter uses them to convert its order of padding to ONNX's.
             return [numbers[i : i + sizes[1]] for i in range(0, len(numbers), sizes[1])]
         if (sizes == [] or sizes == [1]) and len(numbers) == 1:
             return numbers if sizes else numbers[0]
@@ -44,14 +44,14 @@ def reshape(x: Value, shape: Value, *, zero_copies: bool = True, each_image: boo
 
 
 def expand(x: Value, shape: Value) -> Value:
-    """Repeated along axes of size 1, and along new ones in front, until it has a shape."""
+    """Broadcast to a shape: repeated along axes of size 1, and along new axes in front."""
     sizes = as_list(shape)
     if not isinstance(x, Tensor):
         if len(sizes) > 1 or (sizes and isinstance(sizes[0], int) and sizes[0] > MOST_NUMBERS):
             raise ValueError(f"numbers in the shape {sizes}")
         return each(choice, [1] * sizes[0], x, 0) if sizes else x
     pairs = list(zip_longest(reversed(x.shape), reversed(sizes), fillvalue=1))[::-1]
-    # Either side may be the 1. A size that is a symbol is compared only where it has to be.
+    # Either side may have the size 1. A symbolic size is compared only if necessary.
     return x.expand([have if isinstance(want, int) and want == 1 else want for have, want in pairs])
 
 
@@ -69,7 +69,7 @@ def squeeze(x: Value, axes: Value = None) -> Value:
     """Without the axes named, whose sizes are 1.
 
     Raises:
-        ValueError: none are named for a tensor: a single image would lose the axis of images.
+        ValueError: no axes are named for a tensor. Without names a single image would lose the axis of images.
     """
     if not isinstance(x, Tensor):
         if axes in (None, 0, -1, [0], [-1]):
@@ -79,7 +79,7 @@ def squeeze(x: Value, axes: Value = None) -> Value:
         raise ValueError("it names no axes")
     places = as_list(axes)
     if any(isinstance(size, int) and size != 1 for size in (x.shape[place] for place in places)):
-        raise ValueError(f"an axis of {places} has not the size 1: {list(x.shape)}")
+        raise ValueError(f"an axis of {places} does not have the size 1: {list(x.shape)}")
     return x.squeeze(tuple(places))
 
 
@@ -112,7 +112,7 @@ def gather(x: Value, index: Value, axis: Value = 0) -> Value:
 
 
 def concat(*values: Value, axis: int) -> Value:
-    """Tensors, or lists, one behind the other."""
+    """Tensors or lists, concatenated."""
     if any(isinstance(value, Tensor) for value in values):
         return torch.cat(values, dim=axis)
     if axis not in (0, -1):
@@ -121,7 +121,8 @@ def concat(*values: Value, axis: int) -> Value:
 
 
 def sliced(x: Value, starts: Value, ends: Value, axes: Value = None, steps: Value = None) -> Value:
-    """From start to end along axes; ends beyond the last place stand for it, negative ones count from behind.
+    """A slice from start to end along axes. An end beyond the last position means the end of the axis. Negative
+    positions count from the end.
 
     Raises:
         ValueError: a tensor with a step below 1.
@@ -147,7 +148,7 @@ def sliced(x: Value, starts: Value, ends: Value, axes: Value = None, steps: Valu
 
 
 def parts(x: Value, axis: Value, sizes: Value = None, *, number: int | None = None) -> Sequence[Value]:
-    """Pieces along an axis: of these sizes, of which one may be -1 for the rest; or a number of equal ones."""
+    """Pieces along an axis: of these sizes (one may be -1, for the rest), or a number of equal pieces."""
     axis, lengths = as_number(axis), [] if sizes is None else as_list(sizes)
     if not isinstance(x, Tensor):
         raise ValueError("a list in pieces")
@@ -168,7 +169,7 @@ def piece(pieces: Sequence[Value], *, index: int) -> Value:
 
 
 def filled(shape: Value, *, value: int) -> Value:
-    """A list of the same number."""
+    """A list that repeats one number."""
     (length,) = as_list(shape) or [None]
     if length is None:
         return value

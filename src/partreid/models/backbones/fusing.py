@@ -1,4 +1,4 @@
-"""Sums and products behind convolutions and norms become part of them: fewer passes over maps."""
+"""Sums and products after convolutions and norms are merged into them, which saves passes over maps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CONVOLUTIONS = ("Convolution", "GroupConvolution", "Conv")
 
 
 def fused(nodes: list[Node], weights: dict[str, np.ndarray]) -> list[Node]:
-    """Convolutions take the sum that follows as their bias, norms the product and the sum: fewer passes over maps."""
+    """Merge a following sum into a convolution's bias, and a following product and sum into a norm."""
     uses = Counter(name for node in nodes for name in node.inputs)
     done: dict[str, Node] = {}
     for node in nodes:
@@ -33,9 +33,9 @@ def fused(nodes: list[Node], weights: dict[str, np.ndarray]) -> list[Node]:
 
 
 def _with_plain_groups(node: Node, weights: dict[str, np.ndarray], uses: Mapping[str, int]) -> Node:
-    """A grouped convolution with weights [G·O, I, h, w], as PyTorch has them, in the place of [G, O, I, h, w].
+    """Replace a grouped convolution's weights [G, O, I, h, w] by PyTorch's form [G·O, I, h, w].
 
-    A weight of five dimensions could not be laid out channels-last, as a training lays out all of them.
+    Training stores all weights channels-last, which is impossible for five dimensions.
     """
     weight = weights.get(node.inputs[1]) if node.operation == "GroupConvolution" else None
     if weight is None or weight.ndim != 5 or uses[node.inputs[1]] > 1:
@@ -46,7 +46,7 @@ def _with_plain_groups(node: Node, weights: dict[str, np.ndarray], uses: Mapping
 
 
 def _can_join(before: Node, node: Node, other: str, weights: Mapping[str, np.ndarray]) -> bool:
-    """Whether ``before`` can take the weights ``other``, one number of each channel, as a further input."""
+    """Whether ``before`` can take the weights ``other``, one number per channel, as a further input."""
     weight = weights.get(other)
     if weight is None or weight.ndim != 4 or weight.size != weight.shape[1]:
         return False

@@ -1,7 +1,7 @@
-"""A network that is read from a file as a graph of operations, and what of it is a backbone.
+"""A backbone from a network file, which is read as a graph of operations.
 
-The readers (``openvino_file.py``, ``onnx_file.py``) make a :class:`Graph`; nothing in it has been computed yet. The
-sizes of all values are then found out without memory for them, and only a graph whose sizes agree gets its weights.
+The readers (``openvino_file.py``, ``onnx_file.py``) make a :class:`Graph` without computing anything. Then the sizes of
+all values are determined without memory for the values. Only a graph with consistent sizes gets its weights.
 """
 
 from __future__ import annotations
@@ -26,34 +26,34 @@ from partreid.models.backbones.nodes import SIZES, Graph, Node, Plan, ancestors,
 from partreid.models.backbones.operations import Value
 
 _MOST_OF_ONE = 2**28
-"""Numbers of one value of a network, for one image: 1 GiB."""
+"""Most numbers of one value of a network, for one image: 1 GiB."""
 _MOST_OF_ALL = 2**31
-"""Numbers of all values together, which a training keeps."""
+"""Most numbers of all values together, because training keeps them all."""
 _PROBE = 7919
-"""A number of images that no size in a network is likely to equal."""
+"""An unusual number of images, so that no other size in a network is likely to equal it."""
 
 
 class FileBackbone(Backbone):
-    """A network read from a file, up to its feature map; and its own embedding behind it.
+    """A network read from a file: its layers up to the feature map, and its own embedding after it.
 
-    The feature map is the last value of height and width through which every way from the image to the answer leads:
-    what follows pools. Every weight can be trained; the statistics of batch normalisation stay as they are.
+    The feature map is the last value with height and width on every path from the image to the answer, because after it
+    the network pools. Every weight can be trained. The statistics of batch normalisation do not change.
 
     Args:
-        graph: what the file holds.
-        map_name: another value as the feature map; None = the one told above.
-        files: their bytes, which a checkpoint carries along; None = the model can only be used, and not be saved.
+        graph: the file's content.
+        map_name: another value as the feature map; None = the one described above.
+        files: the files' bytes, which a checkpoint includes. None = the model can be used, but not saved.
 
     Attributes:
-        size: (height, width) that the file was made for; None where it leaves them open.
-        reads: what the file says of its input.
+        size: (height, width) that the file was made for; None if it leaves them open.
+        reads: the file's statements about its input.
 
     Raises:
-        ConfigError: there is no such value, or none has the shape of a feature map.
+        ConfigError: there is no such value, or no value has the shape of a feature map.
         ShapeError: the sizes in the file contradict each other, or are absurd.
     """
 
-    @torch.inference_mode(mode=False)  # a model may be loaded within inference mode, and trained later
+    @torch.inference_mode(mode=False)  # a model may be loaded in inference mode and trained later
     def __init__(self, graph: Graph, map_name: str | None = None, *, files: NetworkFiles | None = None) -> None:
         super().__init__()
         self.source, self.files = graph.source, files
@@ -81,7 +81,7 @@ class FileBackbone(Backbone):
         first = [node for node in graph.nodes if node.name in before]
         rest = [node for node in graph.nodes if node.name in needed and node.name not in before]
         reached = {map_name, "", *graph.weights, *graph.constants, *(node.name for node in rest)}
-        # The sizes of the images are those of the map, times the stride.
+        # The size of the images is the size of the map times the stride.
         whole = map_name in needed and all(
             name in reached or (name == graph.input and node.operation in SIZES)
             for node in rest for name in node.inputs
@@ -94,7 +94,7 @@ class FileBackbone(Backbone):
         self._take(graph, {name for node in (*first, *rest) for name in node.inputs})
 
     def _take(self, graph: Graph, used: set[str]) -> None:
-        """Weights, statistics and constants that are used, the latter as buffers that no checkpoint needs."""
+        """Set the used weights, statistics and constants. Constants are buffers that no checkpoint needs."""
         self.weights = nn.Module()
         self._numbers: dict[str, Value] = {}
         self._names: dict[str, str] = {}
@@ -111,7 +111,7 @@ class FileBackbone(Backbone):
                 self.weights.register_parameter(self._plain(name), nn.Parameter(weight))
 
     def _plain(self, name: str) -> str:
-        """A name that a state dict can have, for one that the file has."""
+        """A file's name converted to a valid name in a state dict."""
         plain = re.sub(r"\W", "_", name[:_LONGEST_NAME], flags=re.ASCII) or "_"
         if hasattr(self.weights, plain):
             plain = f"{plain}__{len(self._names)}"
@@ -121,16 +121,16 @@ class FileBackbone(Backbone):
         return plain
 
     def imagenet_state(self) -> dict[str, Tensor]:
-        """The file's own weights, which are there already."""
+        """The file's own weights, which are loaded already."""
         return self.state_dict()
 
     @property
     def identity(self) -> str | None:
-        """What the network computes beside its weights: digest of its files, and its map; None where there are none."""
+        """Identifies the network apart from its weights: digest of its files, and its map. None without files."""
         return None if self.files is None else " ".join([*self.files.digests.values(), self._map])
 
     def embeds(self, size: tuple[int, int]) -> bool:
-        """Whether the network has an embedding of its own for images of this (height, width)."""
+        """Whether the network has its own embedding for images of this (height, width)."""
         if self.vector_dim is None:
             return False
         copy = deepcopy(self).to("meta")
@@ -146,10 +146,10 @@ class FileBackbone(Backbone):
         return self._numbers | {name: getattr(self.weights, plain) for name, plain in self._names.items()}
 
     def stages(self, images: Tensor) -> dict[int, Tensor]:
-        """Features by stride: of each stride, the last value through which every way to the feature map leads.
+        """Features by stride: for each stride, the last value on every path to the feature map.
 
         Raises:
-            ShapeError: the network is for images of another size only.
+            ShapeError: the network is only for images of another size.
         """
         values = self._before.run(self._given() | {self._input: images})
         stages = {stride: values[name] for stride, name in self._stage_names.items()}
@@ -166,7 +166,7 @@ class FileBackbone(Backbone):
         return wanted if self.size is None else f"{self.size[0]}×{self.size[1]}, or others {wanted}"
 
     def vector(self, stages: dict[int, Tensor]) -> Tensor:
-        """What the file's network answers, [B, vector_dim]."""
+        """The answer of the file's network, [B, vector_dim]."""
         if self.vector_dim is None:
             return super().vector(stages)
         features = stages[self.output_stride]
@@ -194,10 +194,10 @@ def _is_map(size: Sequence[int]) -> bool:
 
 
 def _walk(graph: Graph, shape: Sequence[int], *, each_image: bool = False) -> Iterator[tuple[Node, Value]]:
-    """Every node with its value of that size for images of ``shape``, computed without memory for any.
+    """Every node with its value for images of ``shape``. Values have sizes only and take no memory.
 
     Args:
-        each_image: a file for one image is read as one for any number: the nodes come so changed.
+        each_image: read a file for one image as a file for any number of images. The nodes are changed accordingly.
     """
     meta = {name: torch.empty(array.shape, dtype=torch.float32, device="meta") for name, array in graph.weights.items()}
     constants = {k: v.to("meta") if isinstance(v, Tensor) else v for k, v in graph.constants.items()}
@@ -214,7 +214,7 @@ def _walk(graph: Graph, shape: Sequence[int], *, each_image: bool = False) -> It
             ):
                 node = replace(node, call=partial(node.call, each_image=True))
         x = values[node.inputs[0]] if node.inputs else None
-        same = node.call in op.SAME_SIZE and isinstance(x, Tensor)  # what PyTorch would take a millisecond to say
+        same = node.call in op.SAME_SIZE and isinstance(x, Tensor)  # no need to ask PyTorch, which takes 1 ms
         values[node.name] = value = x if same else node.compute(values, graph.source)
         yield node, value
         for name in over:
@@ -241,7 +241,7 @@ def _shapes(graph: Graph, shape: Sequence[int]) -> dict[str, tuple[int, ...]]:
 
 
 def _for_many(graph: Graph, shape: Sequence[int]) -> tuple[Graph, dict[str, tuple[int, ...]], ShapeError | None]:
-    """The graph for any number of images, the sizes for ``_PROBE`` of them, and what failed, if anything did."""
+    """The graph for any number of images, the sizes for ``_PROBE`` images, and the error if there was one."""
     nodes, many, failure = [], {}, None
     try:
         for node, value in _walk(graph, [_PROBE, *shape[1:]], each_image=graph.one_image):
@@ -257,8 +257,8 @@ def _last_map(graph: Graph, needed: set[str], shapes: dict[str, tuple[int, ...]]
     maps = [name for name in passages(graph, needed, graph.output) if _is_map(shapes.get(name, ()))]
     if not maps:
         raise ConfigError(
-            f"{graph.source} has no feature map: no value with height and width through which every way from the image "
-            "to the answer leads. Name one: model.backbone=.../FILE#NAME."
+            f"{graph.source} has no feature map: no value with height and width lies on every path from the image to "
+            "the answer. Name one: model.backbone=.../FILE#NAME."
         )
     return maps[-1]
 
@@ -266,7 +266,7 @@ def _last_map(graph: Graph, needed: set[str], shapes: dict[str, tuple[int, ...]]
 def _stages(
     graph: Graph, before: set[str], shapes: dict[str, tuple[int, ...]], shape: Sequence[int], map_name: str
 ) -> dict[int, str]:
-    """By stride, the last value through which every way to the map leads."""
+    """By stride, the last value on every path to the map."""
     found = {}
     for name in passages(graph, before, map_name):
         size = shapes.get(name, ())

@@ -18,10 +18,10 @@ _BRANCH_DEPTH = 4  # BasicBlocks of a branch within one module
 class HRNet(Backbone):
     """Four branches at strides 4, 8, 16 and 32 through their "incre" heads, upsampled to stride 4, concatenated.
 
-    The paper takes HRNet "as in" ISP (Zhu et al. 2020), and the published weights' key list has ISP's modules: the
-    incre heads and a ``cls_head``, none of the classification network's ``downsamp_modules``, ``final_layer`` and
-    ``classifier``. ISP upsamples bilinearly with aligned corners, so the same is done here; without, the maps of
-    the coarse branches would lie up to half a coarse cell elsewhere and published weights would compute other numbers.
+    The paper takes HRNet "as in" ISP (Zhu et al. 2020). The published weights have ISP's modules: the incre heads and a
+    ``cls_head``, but not the classification network's ``downsamp_modules``, ``final_layer`` and ``classifier``. ISP
+    upsamples bilinearly with aligned corners, so this is done here too. Otherwise the maps of the coarse branches would
+    be shifted by up to half a coarse cell, and published weights would compute other numbers.
 
     Args:
         width: channels of the finest branch; each further branch has twice as many.
@@ -41,7 +41,7 @@ class HRNet(Backbone):
             [nn.Sequential(*conv_bn(inputs, widths[0], 3), nn.ReLU(inplace=True)), _new_branch(inputs, widths[1])]
         )
         self.stage2 = _stage(widths[:2], 1)
-        # Nothing happens on the branches that are there already; they keep their place in the key names.
+        # Existing branches pass through unchanged; they keep their place in the key names.
         self.transition2 = nn.ModuleList([nn.Identity(), nn.Identity(), _new_branch(widths[1], widths[2])])
         self.stage3 = _stage(widths[:3], 4)
         self.transition3 = nn.ModuleList([*(nn.Identity() for _ in range(3)), _new_branch(widths[2], widths[3])])
@@ -66,7 +66,7 @@ class HRNet(Backbone):
 
 
 class _FuseModule(nn.Module):
-    """One branch of blocks per resolution, then every branch receives the sum of all, brought to its resolution."""
+    """One branch of blocks per resolution. Then every branch receives the sum of all branches at its resolution."""
 
     def __init__(self, widths: Sequence[int]) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ class _FuseModule(nn.Module):
 
     @staticmethod
     def _fused(layers: nn.ModuleList, branches: list[Tensor]) -> Tensor:
-        # The first sum is a tensor of its own, the further ones and the ReLU need none.
+        # The first sum needs a new tensor; the following ones and the ReLU work in place.
         total: Tensor = layers[0](branches[0]) + layers[1](branches[1])
         for layer, x in zip(layers[2:], branches[2:], strict=True):
             total += layer(x)

@@ -1,4 +1,4 @@
-"""A network in files of its own: how it is named, and its bytes, which a checkpoint carries along."""
+"""A network in its own files: how it is named, and its bytes, which a checkpoint includes."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from partreid.errors import CheckpointError
 from partreid.files import nameable
 
 FILE_KINDS = {"openvino/": ".xml", "onnx/": ".onnx"}
-"""What stands before the path in the name of a backbone that is read from a file, and how such files end."""
+"""The prefix of a backbone's name that means a network file, with the suffixes of such files."""
 
 PLAIN_NAME = re.compile(r"[A-Za-z0-9_][\w.-]{0,199}", re.ASCII)
-"""Names that files in a checkpoint may have: the same on every system, and none leads out of its folder."""
+"""Allowed names of files in a checkpoint. They are valid on every system, and cannot lead out of the folder."""
 
 
 class NetworkName(NamedTuple):
@@ -34,7 +34,7 @@ class NetworkName(NamedTuple):
 
     @classmethod
     def of(cls, name: str) -> NetworkName | None:
-        """The parts of a backbone's name; None of a backbone that is no file.
+        """The parts of a backbone's name; None if the backbone is not a file.
 
         Example:
             >>> NetworkName.of("openvino/nets/a.xml#last")
@@ -50,39 +50,39 @@ class NetworkName(NamedTuple):
         return cls(kind, Path(path), None)
 
     def at(self, path: Path) -> str:
-        """The name of the same network where its file lies elsewhere."""
+        """The name of the same network with its file at another path."""
         return f"{self.kind}{path.as_posix()}{'' if self.map_name is None else f'#{self.map_name}'}"
 
     def stamp(self) -> tuple[tuple[int, int], ...]:
-        """What changes whenever the files do; empty where they are gone."""
+        """Times and sizes of the files, which change whenever the files do; empty if the files are gone."""
         files = [file for file in (self.path, self.path.with_suffix(".bin")) if file.is_file()]
         return tuple((stat.st_mtime_ns, stat.st_size) for stat in (file.stat() for file in files))
 
 
 @dataclass(frozen=True, eq=False)
 class NetworkFiles:
-    """The bytes of a network's files. A model holds them, so that it can be saved wherever its files are by then.
+    """The bytes of a network's files. A model keeps them, so that it can be saved even if the files move.
 
     Attributes:
-        content: by plain names, the graph's file first.
+        content: by plain names; the graph's file is first.
     """
 
     content: Mapping[str, bytes]
 
     @classmethod
     def read(cls, kind: str, paths: Sequence[Path]) -> NetworkFiles:
-        """The files as they are now.
+        """Read the files in their present state.
 
         Args:
-            kind: "openvino/" or "onnx/". paths: the graph's file first; the others are found by their names, beside it.
+            kind: "openvino/" or "onnx/". paths: the graph's file first; the others must lie beside it.
 
         Raises:
-            CheckpointError: one cannot be read, or lies elsewhere.
+            CheckpointError: a file cannot be read, or lies in another folder.
         """
         content = {}
         for path in paths:
             name = plain_name(path.name)
-            # OpenVINO calls the second file as the first; ONNX's graph holds the names of its others.
+            # OpenVINO's second file has the name of the first; ONNX's graph contains the names of the others.
             fixed = kind == "onnx/" and path != paths[0]
             if fixed and (name != path.name or path.parent != paths[0].parent):
                 raise CheckpointError(
@@ -106,14 +106,14 @@ class NetworkFiles:
         return next(iter(self.content))
 
     def write(self, folder: Path) -> None:
-        """Write the files into a folder, which is made. OSError: one cannot be written."""
+        """Write the files into a new folder. OSError: a file cannot be written."""
         folder.mkdir(exist_ok=True)
         for name, data in self.content.items():
             (folder / name).write_bytes(data)
 
 
 def plain_name(name: str) -> str:
-    """A file's name with "_" in the place of what not every system takes.
+    """A file's name, with "_" for each character that some system does not allow.
 
     Example:
         >>> plain_name("Netz (2).xml")
@@ -125,7 +125,7 @@ def plain_name(name: str) -> str:
 
 
 def as_network(path: Path) -> str:
-    """The name that takes a file for a network of another origin.
+    """The name by which a file is used as a network from another program.
 
     Example:
         >>> as_network(Path("nets/a.onnx"))
@@ -136,10 +136,10 @@ def as_network(path: Path) -> str:
 
 
 def is_network_file(source: object) -> bool:
-    """Whether a source is the name of a network file, ``"openvino/FILE.xml"``, to be taken as it is.
+    """Whether a source names a network file, ``"openvino/FILE.xml"``, that is used unchanged.
 
     Raises:
-        CheckpointError: two files may be meant.
+        CheckpointError: the name may mean two files.
     """
     named = NetworkName.of(source) if isinstance(source, str) else None
     if named is None or named.path.suffix != FILE_KINDS[named.kind]:
@@ -156,10 +156,10 @@ def is_network_file(source: object) -> bool:
 
 
 def lies_in(path: Path, folder: Path) -> bool:
-    """Whether a path, links followed, stays in a folder. Links of the Hub's cache may lead to its own store."""
+    """Whether a path stays in a folder after following links. Links in the Hub's cache may lead to its own store."""
     allowed = [Path(os.path.realpath(folder))]
     for place in (folder.absolute(), *folder.absolute().parents):
         if place.name == "snapshots" and place.parent.name.startswith("models--"):
             allowed.append(Path(os.path.realpath(place.parent / "blobs")))
-    target = Path(os.path.realpath(path))  # unlike resolve, no error of a link to itself
+    target = Path(os.path.realpath(path))  # unlike resolve, it raises no error for a link to itself
     return any(target.is_relative_to(one) for one in allowed)

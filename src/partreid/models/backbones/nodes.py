@@ -1,4 +1,4 @@
-"""A network as a graph of operations: how its values are computed in their order, and which ways lead through it."""
+"""A network as a graph of operations: the order in which its values are computed, and the paths through it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from partreid.errors import ShapeError
 from partreid.models.backbones.operations import Value
 
 SIZES = ("Shape", "ShapeOf")
-"""Operations that give the sizes of a value: no way that an image takes."""
+"""Operations that return the size of a value. They are not on the image's path."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,8 +21,8 @@ class Node:
     """One operation.
 
     Attributes:
-        name: of the value that it gives. operation: its name in the file, for messages.
-        call: computes the value. inputs: names of the values it is computed from; "" stands for None.
+        name: of the value that it computes. operation: its name in the file, for messages.
+        call: computes the value. inputs: names of the values that it needs; "" means None.
     """
 
     name: str
@@ -31,10 +31,10 @@ class Node:
     inputs: tuple[str, ...]
 
     def compute(self, values: Mapping[str, Value], source: str) -> Value:
-        """The value, from those that are there.
+        """Compute the value from the known ones.
 
         Raises:
-            ShapeError: the operation refuses the sizes that it meets.
+            ShapeError: the operation refuses the sizes of its inputs.
         """
         try:
             return self.call(*[values[name] for name in self.inputs])
@@ -47,18 +47,19 @@ class Node:
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """What a file holds.
+    """The content of a network file.
 
     Attributes:
         source: the file, for messages.
-        nodes: in an order in which each finds its inputs.
+        nodes: in an order in which each comes after its inputs.
         input, output: names of the images' value and of the network's answer.
-        shape: of the input for one image, [1, 3, H, W], with None where the file leaves a size open.
-        weights: numbers that are learned, as they lie in the file; memory for them is taken last.
+        shape: of the input for one image, [1, 3, H, W]; None for a size that the file leaves open.
+        weights: learned numbers, still in the file; they are read into memory last.
         constants: other values: small tensors, numbers, lists of numbers.
-        statistics: those of ``weights`` that were collected, not learned, and are never trained.
-        one_image: the file was made for one image at a time; where it reshapes to a first size 1, this is their number.
-        files: that the graph was read from: its own first, then those of its numbers.
+        statistics: names in ``weights`` of numbers that were collected, not learned. They are never trained.
+        one_image: whether the file was made for one image at a time. A reshape to a first size 1 then means the number
+            of images.
+        files: from which the graph was read: its own first, then those of its numbers.
     """
 
     source: str
@@ -74,10 +75,10 @@ class Graph:
 
 
 class Plan:
-    """Nodes in their order, and which values can be forgotten behind each.
+    """Nodes in their order, and for each node the values that are not needed after it.
 
     Args:
-        nodes: of a graph. keep: names that are wanted. source: for messages.
+        nodes: of a graph. keep: names of the requested values. source: for messages.
     """
 
     def __init__(self, nodes: Sequence[Node], keep: set[str], source: str) -> None:
@@ -89,10 +90,10 @@ class Plan:
         ]
 
     def run(self, values: Mapping[str, Value]) -> dict[str, Value]:
-        """Compute all; ``values`` are those that are there already.
+        """Compute all nodes; ``values`` contains the values that are known already.
 
         Raises:
-            ShapeError: an operation refuses the sizes that it meets.
+            ShapeError: an operation refuses the sizes of its inputs.
         """
         found = {"": None, **values}
         for node, over in self.steps:
@@ -103,7 +104,7 @@ class Plan:
 
 
 def ancestors(nodes: Sequence[Node], wanted: set[str]) -> set[str]:
-    """Names of the nodes that the wanted values need, themselves among them."""
+    """Names of the requested values and of all nodes that they need."""
     needed = set(wanted)
     for node in reversed(nodes):
         if node.name in needed:
@@ -112,10 +113,10 @@ def ancestors(nodes: Sequence[Node], wanted: set[str]) -> set[str]:
 
 
 def passages(graph: Graph, needed: set[str], end: str) -> Iterator[str]:
-    """Values through which every way from the input to ``end`` leads, in their order, ``end`` the last."""
+    """Values on every path from the input to ``end``, in their order; the last one is ``end``."""
     nodes = [node for node in graph.nodes if node.name in needed]
     place = {graph.input: 0} | {node.name: index + 1 for index, node in enumerate(nodes)}
-    # Nodes that only reckon with constants or sizes lie on no way from the image.
+    # Nodes that only compute with constants or sizes are not on a path from the image.
     reached = {graph.input}
     furthest = [0] * (len(nodes) + 2)
     for node in nodes:

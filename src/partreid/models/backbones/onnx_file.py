@@ -1,6 +1,6 @@
-"""A network in ONNX's format, as other programs write it: ``.onnx``, and files beside it if it is large.
+"""A network in ONNX's format from another program: ``.onnx``, and files beside it if it is large.
 
-Read here rather than run by a library, because its weights are to be trained.
+It is read here instead of run by a library, because its weights should be trained.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from partreid.models.backbones.onnx_format import FLOATS, Message, Numbers
 from partreid.models.backbones.onnx_operations import OPERATIONS, OPSETS
 
 _LARGEST_FILE = 2**31
-"""Bytes; Protocol Buffers have no larger messages."""
+"""Largest size in bytes, because Protocol Buffers have no larger messages."""
 _DOMAINS = ("", "ai.onnx")
 
 
 def read_onnx(path: Path) -> Graph:
-    """The graph of an ``.onnx`` file; the numbers stay in the file, or in those beside it, until they are asked for.
+    """The graph of an ``.onnx`` file. The numbers stay in the file, or in files beside it, until they are needed.
 
     Raises:
-        CheckpointError: no such file, damaged, or with an operation, a type or a size that is not supported.
+        CheckpointError: the file is missing or damaged, or has an operation, a type or a size that is not supported.
     """
     path = nameable(path, error=CheckpointError)
     if not path.is_file():
@@ -127,7 +127,7 @@ def _add_node(parts: Parts, node: Message, version: int, folder: Path) -> None:
 
 
 def _attributes(node: Message, folder: Path, name: str) -> dict[str, Any]:
-    """By name: a number, a text, a list of either, or a tensor."""
+    """The attributes by name: a number, a text, a list of either, or a tensor."""
     found: dict[str, Any] = {}
     for one in node.messages(5):
         key = one.text(1)

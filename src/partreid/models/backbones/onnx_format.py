@@ -1,8 +1,8 @@
-"""The bytes of an ONNX file: Protocol Buffers, of which only the fields are read that are asked for.
+"""The bytes of an ONNX file: Protocol Buffers, of which only the requested fields are read.
 
-Read here rather than by the onnx library for three reasons. A model that stands on such a file needs no further library
-to run. Weights stay in the file until their sizes are known to agree. And nothing is made of what a file claims: the
-library builds objects for every field that it finds, of which a small file can hold very many.
+This module reads them instead of the onnx library for three reasons. A model from such a file needs no further library
+to run. Weights stay in the file until their sizes are checked. And a file's claims cost nothing: the library would
+build an object for every field, and a small file can have very many fields.
 
 The format: protobuf.dev/programming-guides/encoding; the fields: onnx.proto of ONNX.
 """
@@ -19,7 +19,7 @@ import numpy as np
 from partreid.models.backbones.network_files import lies_in
 
 _MOST_FIELDS = 1_000_000
-"""Of all messages that are read; a network of two thousand operations has some fifty thousand."""
+"""Most fields of all messages together. A network of two thousand operations has about fifty thousand."""
 _LONGEST_TEXT = 2**16
 _MOST_SPELLED = 2**20
 
@@ -27,13 +27,13 @@ Field: TypeAlias = "int | memoryview"
 
 
 class Message:
-    """One message: a view of the file's bytes, and which fields it holds.
+    """One message: a view of the file's bytes, and its fields.
 
     Args:
-        data: its bytes. budget: how many fields may still be read of this file; the messages within share it.
+        data: its bytes. budget: number of fields that may still be read from this file; inner messages share it.
 
     Raises:
-        ValueError: the bytes are no such message, or hold too many fields.
+        ValueError: the bytes are no such message, or have too many fields.
     """
 
     def __init__(self, data: memoryview, budget: list[int] | None = None) -> None:
@@ -53,14 +53,14 @@ class Message:
         return [Message(self._view(value), self._budget) for value in self._fields.get(number, [])]
 
     def message(self, number: int) -> Message | None:
-        """The message in a field; a later one would be joined to the first, which nobody writes."""
+        """The message in a field. It may occur once only: joining several is allowed by the format, but never used."""
         found = self._fields.get(number, [])
         if len(found) > 1:
             raise ValueError(f"field {number} is there twice")
         return Message(self._view(found[0]), self._budget) if found else None
 
     def count(self, number: int) -> int:
-        """How often a field is there."""
+        """How often a field occurs."""
         return len(self._fields.get(number, []))
 
     def text(self, number: int) -> str:
@@ -79,7 +79,7 @@ class Message:
         return value - 2**64 if value >= 2**63 else value
 
     def integers(self, number: int, most: int) -> list[int]:
-        """Whole numbers of a repeated field, packed or not; at most so many."""
+        """Whole numbers of a repeated field, packed or not; at most ``most``."""
         found: list[int] = []
         for value in self._fields.get(number, []):
             if isinstance(value, int):
@@ -122,7 +122,7 @@ class Message:
 
 
 def _varint(data: memoryview, place: int) -> tuple[int, int]:
-    """A number of 64 bits and the place behind it."""
+    """A number of 64 bits, and the position after it."""
     value = shift = 0
     while place < len(data) and shift < 70:
         byte = data[place]
@@ -151,7 +151,7 @@ def _fields(data: memoryview) -> Iterator[tuple[int, Field]]:
         else:
             raise ValueError("it is no such file")
         if length > len(data) - place:
-            raise ValueError(f"it ends within a field of {length} bytes; it was not wholly copied, or is no such file")
+            raise ValueError(f"it ends within a field of {length} bytes; it is not complete, or is no such file")
         yield number, data[place : place + length]
         place += length
 
@@ -160,7 +160,7 @@ _TYPES: dict[int, tuple[str, str, int]] = {
     1: ("float32", "<f4", 4), 10: ("float16", "<f2", 5), 11: ("float64", "<f8", 10),
     6: ("int32", "<i4", 5), 7: ("int64", "<i8", 7), 9: ("bool", "|b1", 5),
 }  # fmt: skip
-"""By ONNX's number: its name, NumPy's kind, and the field that holds the numbers if ``raw_data`` does not."""
+"""Types by ONNX's number: name, NumPy's kind, and the field that contains the numbers if ``raw_data`` does not."""
 
 FLOATS = (1, 10, 11)
 INTEGERS = (6, 7, 9)
@@ -176,10 +176,10 @@ class Numbers:
         tensor: a TensorProto. folder: where files beside it may lie. name: for messages.
 
     Attributes:
-        shape: as the file says. kind: NumPy's, ``<f4``. file: another file that holds it, and that file's bytes.
+        shape: as the file says. kind: NumPy's, ``<f4``. file: another file that contains it, and that file's size.
 
     Raises:
-        ValueError: its shape is absurd, or its bytes are not as many as the shape needs.
+        ValueError: its shape is absurd, or the number of bytes does not fit the shape.
     """
 
     def __init__(self, tensor: Message, folder: Path, name: str) -> None:
@@ -189,7 +189,7 @@ class Numbers:
         self.kind = self._problem = ""
         self.file: tuple[Path, int] | None = None
         self._outside: np.ndarray | None = None
-        if number not in _TYPES:  # which matters only if the network needs it
+        if number not in _TYPES:  # an error only if the network needs this tensor
             self._problem = (
                 f"the constant {name!r:.80} is of the type {_NAMES.get(number, number)}, which is not supported; "
                 f"expected {', '.join(one for one, _, _ in _TYPES.values())}"
@@ -212,7 +212,7 @@ class Numbers:
                           f"file has {found} for it")  # fmt: skip
 
     def _beside(self, folder: Path) -> np.ndarray:
-        """The numbers in a file of the same folder, or one below it; anything else is none of the network's."""
+        """The numbers in a file of the same folder, or of a folder in it. Other files are refused."""
         told = {entry.text(1): entry.text(2) for entry in self._tensor.messages(13)}
         place = told.get("location", "")
         path = folder / place
@@ -226,16 +226,16 @@ class Numbers:
         held = path.stat().st_size
         if offset < 0 or length != self._bytes or offset + length > held:
             raise self._lies(min(max(held - offset, 0), max(length, 0)) if offset >= 0 else 0)
-        self.file = (path, held)  # by its own name, even if it is a link: so a checkpoint carries it
+        self.file = (path, held)  # by its own name, even if it is a link, because a checkpoint includes it by this name
         if not length:
             return np.zeros(0, np.uint8)
         return np.memmap(path, np.uint8, mode="r", offset=offset, shape=(length,))
 
     def read(self) -> np.ndarray:
-        """The numbers, without a copy where that can be.
+        """The numbers, without a copy if possible.
 
         Raises:
-            ValueError: its type is not supported, or they are fewer or more than the shape says.
+            ValueError: the type is not supported, or there are fewer or more numbers than the shape says.
         """
         if self._problem:
             raise ValueError(self._problem)
@@ -255,10 +255,10 @@ class Numbers:
         return numbers.reshape(self.shape)
 
     def _spelled(self, whole: Sequence[int]) -> np.ndarray:
-        """Numbers that are written one by one; halves as the number that their 16 bits are."""
+        """Numbers that are written one by one. Half precision is written as 16-bit whole numbers."""
         limit = {"<f2": (0, 2**16 - 1), "|b1": (0, 1), "<i4": (-(2**31), 2**31 - 1)}.get(self.kind)
         if limit and whole and not limit[0] <= min(whole) <= max(whole) <= limit[1]:
-            raise ValueError(f"the constant {self.name!r:.80} holds numbers that its type has not")
+            raise ValueError(f"the constant {self.name!r:.80} has numbers that its type cannot have")
         if self.kind == "<f2":
             return np.array(whole, np.uint16).view("<f2")
         return np.array(whole, self.kind)

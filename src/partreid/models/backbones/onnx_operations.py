@@ -1,6 +1,6 @@
-"""ONNX's operations of CNN backbones, as ``torch.onnx.export`` writes them: attributes → what computes them.
+"""ONNX's operations of CNN backbones, as ``torch.onnx.export`` writes them: attributes → function that computes them.
 
-What each means: onnx.ai/onnx/operators. An attribute or mode that is not computed exactly is refused by name.
+Their meaning: onnx.ai/onnx/operators. An attribute or mode that is not computed exactly is refused by name.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from partreid.models.backbones.file_reading import Attributes, Call, Operation
 from partreid.models.backbones.operations import Value
 
 OPSETS = range(7, 24)
-"""Versions of ONNX's operation set whose operations are known to mean what is computed here."""
+"""Versions of ONNX's operation set whose operations are known to be computed correctly here."""
 
 
 def _pads(a: Attributes) -> op.Pads:
@@ -98,7 +98,7 @@ def _reduced(how: str) -> Callable[[Attributes], Call]:
 
 
 def _reduce(x: Tensor, axes: list[int] | None = None, *, how: str, keep: bool, told: list[int] | None) -> Tensor:
-    """Axes are an attribute (``told``) or, in newer files, an input; without any, all are meant."""
+    """Axes are an attribute (``told``) or, in newer files, an input. Without axes, all axes are meant."""
     return op.reduce(x, axes or told, how=how, keep=keep)
 
 
@@ -126,7 +126,7 @@ def _hard_sigmoid(a: Attributes) -> Call:
 
 
 def _axes(function: Call) -> Callable[[Attributes], Call]:
-    """Of an operation whose axes are an attribute before operation set 13, then an input."""
+    """For an operation whose axes are an attribute before operation set 13, and an input from then on."""
 
     def build(a: Attributes) -> Call:
         axes = list(a.integers("axes", ()))
@@ -232,7 +232,7 @@ def _resized_before_11(x: Tensor, scales: Value = None, *, mode: str, told: Valu
 def _resized(
     x: Tensor, region: Value = None, scales: Value = None, sizes: Value = None, *, mode: str, **how: str
 ) -> Tensor:
-    """Height and width times the scales, or the sizes; those of images and channels stay."""
+    """Resize height and width by the scales, or to the sizes. The axes of images and channels stay."""
     told = num.as_list(sizes or scales)
     if x.ndim != 4 or len(told) != 4:
         raise ValueError(f"expected a map and four scales or sizes, got {x.ndim} dimensions and {told}")
@@ -319,4 +319,4 @@ OPERATIONS: dict[str, Operation] = {
     "Resize": Operation(_resize, numbers=(1, 2, 3)),
     "Upsample": Operation(_resize, numbers=(1,)),
 }
-"""By the name in the file."""
+"""Operations by their name in the file."""

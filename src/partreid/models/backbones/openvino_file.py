@@ -1,7 +1,7 @@
-"""A network in OpenVINO's format (IR): ``.xml`` says the graph, ``.bin`` beside it holds the numbers.
+"""A network in OpenVINO's format (IR): ``.xml`` contains the graph, ``.bin`` beside it the numbers.
 
-Read here rather than by OpenVINO, because its weights are to be trained, and because a model that stands on such a file
-must not need OpenVINO to run.
+It is read here instead of by OpenVINO, because its weights should be trained, and because a model from such a file
+should run without OpenVINO.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ from partreid.models.backbones.nodes import Graph
 from partreid.models.backbones.openvino_operations import NEWEST_OPSET, OPERATIONS
 
 _LARGEST_XML = 32 * 2**20
-"""Bytes; a layer takes about one thousand."""
+"""Largest ``.xml`` file in bytes. A layer takes about one thousand."""
 _MOST_ELEMENTS = 300_000
 _DEEPEST = 50
 _LONGEST = 2000
-"""Characters of an attribute that holds numbers."""
+"""Most characters of an attribute that contains numbers."""
 _TYPES = {"f32": "<f4", "f16": "<f2", "f64": "<f8", "i64": "<i8", "i32": "<i4"}
 
 
 def read_openvino(path: Path) -> Graph:
-    """The graph of an ``.xml`` file; the numbers stay in the ``.bin`` beside it until they are asked for.
+    """The graph of an ``.xml`` file. The numbers stay in the ``.bin`` beside it until they are needed.
 
     Raises:
-        CheckpointError: no such file, damaged, or with an operation, a type or a size that is not supported.
+        CheckpointError: the file is missing or damaged, or has an operation, a type or a size that is not supported.
     """
     path = nameable(path, error=CheckpointError)
     if not path.is_file():
@@ -61,7 +61,7 @@ def read_openvino(path: Path) -> Graph:
 def _layers(path: Path) -> tuple[ElementTree.Element, ElementTree.Element]:
     if path.stat().st_size > _LARGEST_XML:
         raise ValueError(f"a graph of {path.stat().st_size} bytes; at most {_LARGEST_XML} are allowed")
-    text = path.read_bytes().decode("utf-8")  # as text, so that no encoding can hide what follows
+    text = path.read_bytes().decode("utf-8")  # as text, so that no encoding can hide a document type
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise ValueError("it declares a document type or entities of its own, which no network needs")
     parser: Any = ElementTree.XMLPullParser(events=("start", "end"))
@@ -183,7 +183,7 @@ class _Reader:
         return call
 
     def _value(self, identity: str, port: int) -> str:
-        """The name of what a layer gives at a port."""
+        """The name of a layer's output at a port."""
         name, ports = self.names[identity], self.ports[identity]
         if not ports or ports[0] == port:
             return name
@@ -192,21 +192,21 @@ class _Reader:
         return f"{name}:{ports.index(port)}"
 
     def _repeats_constant(self, identity: str) -> bool:
-        """Whether a layer only widens the floats of a constant, as is done with all weights anyway."""
+        """Whether a layer only converts a constant to wider floats. All weights are converted anyway."""
         if self._kind(identity) != "Convert" or not self._data(identity).get("destination_type", "").startswith("f"):
             return False
         source = self.inputs[identity].get(0, ("", 0))[0]
         return source in self.layers and self._kind(source) == "Const" and "f" in self._data(source)["element_type"]
 
     def _source(self, edge: tuple[str, int]) -> str:
-        """The name of the value that an edge carries."""
+        """The name of an edge's value."""
         identity, port = edge
         if self._repeats_constant(identity):
             identity, port = self.inputs[identity][0]
         return self._value(identity, port)
 
     def _constant(self, identity: str, name: str) -> partial[np.ndarray]:
-        """What reads the numbers of a Const layer as they lie in the file."""
+        """A function that reads the numbers of a Const layer from the file."""
         data = self._data(identity)
         kind = data["element_type"]
         if kind not in _TYPES:

@@ -1,7 +1,7 @@
-"""OpenVINO's operations of CNN backbones: attributes → what computes them.
+"""OpenVINO's operations of CNN backbones: attributes → function that computes them.
 
-What each means: OpenVINO's operation sets, docs.openvino.ai. An attribute or mode that is not computed exactly is
-refused by name.
+Their meaning: OpenVINO's operation sets, docs.openvino.ai. An attribute or mode that is not computed exactly is refused
+by name.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from partreid.models.backbones.file_reading import Attributes, Call, Operation
 from partreid.models.backbones.operations import Value
 
 NEWEST_OPSET = 16
-"""Of the operation sets whose operations are known to mean what is computed here."""
+"""Operation sets whose operations are known to be computed correctly here."""
 
 
 def _pads(a: Attributes) -> op.Pads:
@@ -155,7 +155,7 @@ def _strided_slice(a: Attributes) -> Call:
 def _strided(
     x: Value, begin: Value, end: Value, steps: Value = None, *, first: Sequence[int], last: Sequence[int]
 ) -> Value:  # fmt: skip
-    """Where a mask is 1, a slice begins at the first place, or ends behind the last."""
+    """Where a mask is 1, a slice begins at the first position, or ends after the last."""
     starts = [0 if i < len(first) and first[i] else at for i, at in enumerate(num.as_list(begin))]
     ends = [2**31 if i < len(last) and last[i] else at for i, at in enumerate(num.as_list(end))]
     return shapes.sliced(x, starts, ends, None, steps)
@@ -189,7 +189,7 @@ def _resized_before_11(
 
 
 def _resized(x: Tensor, told: Value, axes: Value = None, *, by_scales: bool, **how: str) -> Tensor:
-    """Height and width times scales, or to sizes; other axes stay."""
+    """Resize height and width by scales, or to sizes. Other axes stay."""
     if x.ndim != 4:
         raise ValueError(f"expected a map, got {x.ndim} dimensions")
     told = num.as_list(told)
@@ -269,4 +269,4 @@ OPERATIONS: dict[str, Operation] = {
     "Pad": Operation(_pad, numbers=(1, 2, 3)),
     "Interpolate": Operation(_interpolate, numbers=(1, 2, 3)),
 }
-"""By the layer's type."""
+"""Operations by the layer's type."""

@@ -1,7 +1,7 @@
-"""What the operations of network files compute: plain functions of tensors.
+"""The operations of network files as plain functions of tensors.
 
-A value is a tensor, or what a network file reckons with besides (``file_numbers.py``): a number, or a list of them.
-All functions stand at module level, so that a network made of them can be copied and pickled.
+A value is a tensor, a number or a list of numbers, because network files also compute with plain numbers
+(``file_numbers.py``). All functions stand at module level, so that a network made of them can be copied and pickled.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ Value: TypeAlias = Any
 """A tensor, a number or a list of numbers."""
 
 Pads: TypeAlias = tuple[int, ...] | str
-"""Rows and columns added around an image: (top, left, bottom, right); or "upper" or "lower": as many as give
-⌈size/stride⌉, the odd one behind or before."""
+"""Rows and columns added around an image: (top, left, bottom, right). Or "upper" or "lower": as many as give the size
+⌈size/stride⌉; an odd row or column is added after ("upper") or before ("lower") the image."""
 
 SAME_SIZE: frozenset[Callable[..., Value]] = frozenset(
     {torch.relu, torch.sigmoid, torch.tanh, torch.erf, torch.exp, torch.log, torch.sqrt, torch.abs, torch.reciprocal,
      F.hardswish, F.hardsigmoid, F.mish, F.softplus}
 )  # fmt: skip
-"""Functions whose answer has the size of their operand."""
+"""Functions whose result has the size of their operand."""
 
 _CONVOLUTIONS: dict[int, Callable[..., Tensor]] = {3: F.conv1d, 4: F.conv2d}
 _MAXIMA: dict[int, Callable[..., Tensor]] = {3: F.max_pool1d, 4: F.max_pool2d}
@@ -55,7 +55,7 @@ def convolution(
         and x.shape[2:] == weight.shape[2:]
         and x.shape[1] == groups == len(weight)
     ):
-        # A kernel as large as the map, one for each channel: a weighted sum. As a convolution it is many times slower.
+        # One kernel per channel, as large as the map, is a weighted sum. A convolution would be many times slower.
         total = (x * weight.transpose(0, 1)).sum(dim=tuple(range(2, x.ndim)), keepdim=True)
         return total if bias is None else total + bias.view(-1, *(1,) * (x.ndim - 2))
     function = _chosen(_CONVOLUTIONS, x)
@@ -66,7 +66,7 @@ def convolution(
 
 
 def grouped_convolution(x: Tensor, weight: Tensor, bias: Tensor | None = None, **how: Any) -> Tensor:
-    """A convolution whose weights say the groups, [G, O, I, ...]."""
+    """A convolution whose weights [G, O, I, ...] have an axis of groups."""
     return convolution(x, weight.flatten(0, 1), bias, groups=weight.shape[0], **how)
 
 
@@ -88,7 +88,7 @@ def _explicit(
 
 
 def _padded(x: Tensor, pads: tuple[int, ...], value: float = 0.0) -> tuple[Tensor, tuple[int, ...]]:
-    """The map, and the padding left for the operation itself: none where it is not the same on both sides."""
+    """The map, and the padding that the operation does itself. Unequal padding is applied to the map at once."""
     half = len(pads) // 2
     before, after = pads[:half], pads[half:]
     if before == after:
@@ -97,7 +97,7 @@ def _padded(x: Tensor, pads: tuple[int, ...], value: float = 0.0) -> tuple[Tenso
 
 
 def sides(before: Sequence[int], after: Sequence[int]) -> list[int]:
-    """As PyTorch wants padding: from the last axis on, before and after."""
+    """Padding in PyTorch's order: from the last axis to the first, before and after."""
     return [side for pair in zip(reversed(before), reversed(after), strict=True) for side in pair]
 
 
@@ -120,8 +120,8 @@ def max_pool(
     """The largest value under a window.
 
     Raises:
-        ValueError: rounding up adds a window that lies in the padding alone, or a dilated window pads itself;
-            programs do not agree on these.
+        ValueError: rounding up adds a window that only covers padding, or a dilated window has padding. Programs give
+            different results in these cases.
     """
     function = _chosen(_MAXIMA, x)
     ones = (1,) * (x.ndim - 2)
@@ -149,7 +149,7 @@ def average_pool(
     """The mean under a window; padding counts as zeros only with ``count_pads``.
 
     Raises:
-        ValueError: rounding up adds a window that is not full; programs do not agree on its mean.
+        ValueError: rounding up adds a window that is not full. Programs give different means for it.
     """
     function = _chosen(_MEANS, x)
     stride = tuple(stride) or (1,) * (x.ndim - 2)
@@ -188,10 +188,10 @@ def reduce(x: Tensor, axes: int | list[int] | None = None, *, how: str, keep: bo
 
 
 def batch_norm(x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, variance: Tensor, *, eps: float) -> Tensor:
-    """By the statistics that were collected in training; they stay as they are, in training too.
+    """Batch normalisation by stored statistics. They do not change, in training either.
 
     Raises:
-        ValueError: they are not one of each channel.
+        ValueError: there is not one statistic per channel.
     """
     if any(one.shape != x.shape[1:2] for one in (weight, bias, mean, variance)):
         raise ValueError(
@@ -208,10 +208,10 @@ def instance_norm(
     axes: Sequence[int] | None = None,
     eps: float,
 ) -> Tensor:
-    """Every image and channel by itself to mean 0 and deviation 1; then scaled and shifted, by [C] each, if given.
+    """Normalise each channel of each image to mean 0 and deviation 1. Then scale and shift by [C] each, if given.
 
     Args:
-        axes: over which mean and deviation are taken; None = all behind the channels.
+        axes: over which mean and deviation are taken; None = all axes after the channels.
     """
     dim = tuple(range(2, x.ndim)) if axes is None else tuple(axes)
     if not dim:
@@ -226,14 +226,14 @@ def instance_norm(
 
 
 def mean_variance_norm(x: Tensor, axes: int | list[int], *affine: Tensor, eps: float) -> Tensor:
-    """:func:`instance_norm` with axes that are an input, as OpenVINO has it."""
+    """:func:`instance_norm` in OpenVINO's form, where the axes are an input."""
     if affine and x.ndim != 4:
         raise ValueError(f"expected a map, got a value of {x.ndim} dimensions")
     return instance_norm(x, *affine, axes=axes if isinstance(axes, list) else [axes], eps=eps)
 
 
 def group_norm(x: Tensor, weight: Tensor, bias: Tensor, *, groups: int, eps: float, by_group: bool = False) -> Tensor:
-    """Groups of channels to mean 0 and deviation 1; scale and shift are of channels, or of groups."""
+    """Normalise groups of channels to mean 0 and deviation 1. Scale and shift have a number per channel or group."""
     if by_group:
         each = x.shape[1] // groups
         weight, bias = weight.repeat_interleave(each), bias.repeat_interleave(each)
@@ -243,21 +243,21 @@ def group_norm(x: Tensor, weight: Tensor, bias: Tensor, *, groups: int, eps: flo
 
 
 def layer_norm(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, axis: int, eps: float) -> Tensor:
-    """All axes from ``axis`` on to mean 0 and deviation 1, together."""
+    """Normalise all axes from ``axis`` on together to mean 0 and deviation 1."""
     return F.layer_norm(x, x.shape[axis:], weight, bias, eps)
 
 
 def normalize_l2(x: Tensor, axes: int | list[int], *, eps: float, largest: bool) -> Tensor:
-    """To length 1; eps is added to the squared length, or is the least that it can be (``largest``)."""
+    """Divide by the length. eps is added to the squared length, or with ``largest`` is its lower limit."""
     squares = x.square().sum(dim=tuple(axes if isinstance(axes, list) else [axes]), keepdim=True)
     return x / torch.sqrt(squares.clamp_min(eps) if largest else squares + eps)
 
 
 def prelu(x: Tensor, slope: Tensor) -> Tensor:
-    """x where it is positive, else slope·x; the slope is one number, or one of each channel.
+    """x if it is positive, else slope·x. The slope is one number, or one per channel.
 
     Raises:
-        ValueError: the slope has another shape, as for every pixel of its own.
+        ValueError: the slope has another shape, for example one number per pixel.
     """
     flat = slope.numel() == 1 or (slope.ndim == x.ndim - 1 and slope.shape[0] == slope.numel())
     behind = slope.ndim == x.ndim and slope.shape[1] == slope.numel()
@@ -267,12 +267,12 @@ def prelu(x: Tensor, slope: Tensor) -> Tensor:
 
 
 def channel_prelu(x: Tensor, slope: Tensor) -> Tensor:
-    """:func:`prelu` as OpenVINO has it: a list of slopes is one of each channel."""
+    """:func:`prelu` in OpenVINO's form, where a list of slopes has one per channel."""
     return prelu(x, slope.view(1, -1, *[1] * (x.ndim - 2)) if slope.ndim == 1 and x.ndim > 1 else slope)
 
 
 def hard_sigmoid(x: Tensor, alpha: float, beta: float) -> Tensor:
-    """alpha·x + beta, within 0 and 1."""
+    """alpha·x + beta, limited to 0..1."""
     return torch.clamp(x * alpha + beta, 0, 1)
 
 
@@ -283,12 +283,12 @@ def swish(x: Tensor, beta: float = 1.0) -> Tensor:
 
 def softmax(x: Tensor, *, axis: int) -> Tensor:
     """Along one axis."""
-    x.size(axis)  # fails where there is none, also before anything is computed
+    x.size(axis)  # fails if there is no such axis, even before anything is computed
     return x.softmax(axis)
 
 
 def softmax_of_rest(x: Tensor, *, axis: int) -> Tensor:
-    """Over all axes from ``axis`` on together, as ONNX had it before operation set 13."""
+    """Softmax over all axes from ``axis`` on together, as in ONNX before operation set 13."""
     return x.flatten(axis).softmax(-1).view(x.shape)
 
 
@@ -312,6 +312,6 @@ def gemm(
 
 
 def flatten_from(x: Tensor, *, axis: int) -> Tensor:
-    """A matrix: the axes before ``axis``, and those from there on."""
+    """Reshape to a matrix: the axes before ``axis``, and the others."""
     axis = axis + x.ndim if axis < 0 else axis
     return x.reshape(prod(x.shape[:axis]), prod(x.shape[axis:]))

@@ -1,6 +1,6 @@
 """OSNet (Zhou et al., ICCV 2019), its IBN and its AIN variant (Zhou et al., TPAMI 2021), with torchreid's key names.
 
-Small networks that were made for people: every block sees several scales at once. Unlike networks made for ImageNet
+These small networks were made for people: every block sees several scales at once. Unlike networks made for ImageNet,
 they end in an embedding of the whole image.
 """
 
@@ -18,7 +18,7 @@ from partreid.models.backbones.base import Backbone
 from partreid.models.backbones.osnet_names import Kind
 
 Norm = Literal["none", "inside", "after"]
-"""A block's instance norm: none; inside, on the branch alone; after, on the sum of branch and shortcut."""
+"""Where a block has an instance norm: nowhere, inside its branch, or after the sum of branch and shortcut."""
 
 _NORMS: dict[Kind, tuple[tuple[Norm, Norm], ...]] = {
     "plain": (("none", "none"), ("none", "none"), ("none", "none")),
@@ -59,7 +59,7 @@ class OSNet(Backbone):
         self._draw_weights()
 
     def _add_stage(self, number: int, kind: Kind, blocks: Sequence[nn.Module], last: nn.Module) -> str:
-        """Add a stage where the zoo's files have it; the name of its 1×1 convolution, which differs."""
+        """Add a stage under the names of the zoo's files. Returns the name of its 1×1 convolution, which differs."""
         inner = number < 4 and kind != "ain"
         self.add_module(f"conv{number}", nn.Sequential(*blocks, *([nn.Sequential(last)] if inner else [])))
         if inner:
@@ -80,7 +80,7 @@ class OSNet(Backbone):
                 nn.init.zeros_(module.bias)
 
     def stages(self, images: Tensor) -> dict[int, Tensor]:
-        """Features by stride, 4, 8 and 16: what each stage's 1×1 convolution makes of its blocks."""
+        """Features by stride 4, 8 and 16: the outputs of each stage's 1×1 convolution."""
         x = self.maxpool(self.conv1(images))
         features: dict[int, Tensor] = {}
         for stride, path in zip(self.stage_channels, self._path, strict=True):
@@ -91,7 +91,7 @@ class OSNet(Backbone):
         return features
 
     def vector(self, stages: dict[int, Tensor]) -> Tensor:
-        """The embedding that the zoo's networks are compared by, [B, 512], none of it negative.
+        """The embedding by which the zoo's networks compare images, [B, 512]. No number in it is negative.
 
         Args:
             stages: of :meth:`stages`.
@@ -101,11 +101,11 @@ class OSNet(Backbone):
 
 
 class OSBlock(nn.Module):
-    """Streams of 1, 2, 3 and 4 light convolutions see as many scales; they are gated, summed and added to the input.
+    """Four streams of 1, 2, 3 and 4 light convolutions see four scales. They are gated, summed and added to the input.
 
     Args:
-        kind: says which names the streams have.
-        inputs: channels of the input. outputs: of the output; the streams have a quarter of them.
+        kind: decides the names of the streams.
+        inputs: channels of the input. outputs: channels of the output; the streams have a quarter of them.
         norm: where the block has an instance norm.
     """
 
@@ -141,7 +141,7 @@ class OSBlock(nn.Module):
 
 
 class ChannelGate(nn.Module):
-    """Lets a share of each channel pass, which it decides by the means of all channels over the image."""
+    """Multiplies each channel by a gate in 0..1, which is computed from the means of all channels over the image."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -154,7 +154,8 @@ class ChannelGate(nn.Module):
 
 
 class InstanceNorm(nn.InstanceNorm2d):
-    """PyTorch's, but what is laid out pixel by pixel in memory stays so: each convolution behind it would turn it back.
+    """PyTorch's instance norm, but a channels-last map stays channels-last. Otherwise each later convolution would
+    convert it back.
 
     Measured on one thread with OSNet-AIN ×1.0 in batches of 32: 110 instead of 132 ms for an image's training step.
     """
@@ -185,7 +186,7 @@ def _conv_bn_relu(inputs: int, outputs: int) -> nn.Sequential:
 
 
 def _light_conv(channels: int) -> nn.Sequential:
-    """A 3×3 convolution made cheap: 1×1 over all channels, with no norm behind it, then 3×3 on each by itself."""
+    """A cheap 3×3 convolution: 1×1 over all channels without a norm, then 3×3 on each channel by itself."""
     return _named(
         conv1=_conv(channels, channels),
         conv2=_conv(channels, channels, 3, groups=channels),

@@ -1,4 +1,4 @@
-"""The OSNets that there are: names alone, for whoever lists backbones without PyTorch."""
+"""The names of all OSNets, so that backbones can be listed without PyTorch."""
 
 from __future__ import annotations
 
@@ -13,4 +13,4 @@ OSNETS: dict[str, tuple[Kind, float]] = {
     "osnet_ibn_x1_0": ("ibn", 1.0),
     **{f"osnet_ain_x{size}": ("ain", width) for size, width in _WIDTHS.items()},
 }
-"""Those of torchreid's model zoo, by its names: kind and width."""
+"""The OSNets of torchreid's model zoo by its names, with kind and width."""

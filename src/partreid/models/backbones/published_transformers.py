@@ -1,7 +1,7 @@
 """Key names of published person-ReID transformers, as timm names them: TransReID, PersonViT, PASS, CLIP-ReID, SOLIDER.
 
-Names and shapes are facts of the public repositories (docs/models.md); no code of theirs is here. A key that is in no
-list below keeps its name, and whoever loads the state dict refuses it by that name.
+Names and shapes are facts of the public repositories (docs/models.md); their code is not used. A key in none of the
+lists below keeps its name, and loading the state dict then refuses it by that name.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ from partreid.errors import CheckpointError, warn
 State = dict[str, Tensor]
 
 SEMANTIC_WEIGHT = 0.2
-"""What SOLIDER-REID sets for every result it reports (its README). The file does not hold it."""
+"""The value that SOLIDER-REID sets for every result it reports (its README). The file does not contain it."""
 
 _GRIDS = {h * w: (h, w) for h, w in ((16, 8), (24, 8), (24, 12), (14, 14), (16, 16), (24, 24))}
-"""Positions → their grid at stride 16: images of 256×128, 384×128, 384×192, and squares of 224, 256 and 384."""
+"""Number of positions → grid at stride 16: images of 256×128, 384×128, 384×192, and squares of 224, 256 and 384."""
 
 _OVERLAPS = {
     ((h - 16) // s + 1) * ((w - 16) // s + 1): f"{h}x{w} at stride {s}"
     for s in (11, 12, 14)
     for h, w in ((256, 128), (384, 128), (384, 192))
 }
-"""Positions of patches of 16 pixels that overlap, as TransReID and CLIP-ReID have them in their "stride" variants."""
+"""Number of positions with overlapping patches of 16 pixels, as in the "stride" variants of TransReID and CLIP-ReID."""
 
 
 @dataclass(frozen=True)
 class TimmModel:
-    """What must be known of the timm model that the weights are for.
+    """The needed facts about the timm model that gets the weights.
 
     Attributes:
-        name: without ``timm/`` and without what follows ``:`` or ``@``.
+        name: without ``timm/`` and without the parts after ``:`` or ``@``.
         form: "" = timm's own, or "pass" or "solider": see :class:`~partreid.models.backbones.timm_seam.TimmName`.
         shapes: of its state dict.
-        grid: rows and columns of its position embeddings; None = it has none, or its patches are not of 16 pixels.
-        prefix_positions: position embeddings before those of the grid, of tokens that are no patch.
+        grid: rows and columns of its position embeddings; None = it has none, or its patches do not have 16 pixels.
+        prefix_positions: number of position embeddings before those of the grid, for tokens that are no patch.
         activation: class name of the first block's activation.
         resample: (positions [1, n, C], new grid, old grid, prefix positions) → positions, as timm resamples them.
     """
@@ -61,7 +61,7 @@ class TimmModel:
 
 
 def timm_names(state: Mapping[str, Tensor], model: TimmModel, *, source: str) -> State:
-    """The same weights by timm's names, behind whatever prefix they had; unchanged where none of the families is met.
+    """The same weights under timm's names; any prefix stays. If no family is recognised, they are unchanged.
 
     Raises:
         CheckpointError: the model computes something else than the weights were trained for, or they are damaged.
@@ -77,7 +77,7 @@ def timm_names(state: Mapping[str, Tensor], model: TimmModel, *, source: str) ->
 
 
 def _vit(state: State, prefix: str, model: TimmModel, source: str) -> State:
-    """TransReID, PersonViT and whatever has timm's own names of a plain ViT behind a prefix."""
+    """TransReID, PersonViT and other weights with timm's own names of a plain ViT after a prefix."""
     if any(key.startswith(f"{prefix}patch_embed.conv.") for key in state):
         raise CheckpointError(
             f"{source} is a ViT behind a stem of convolutions ({prefix}patch_embed.conv), which no timm ViT has. Take "
@@ -90,10 +90,10 @@ def _vit(state: State, prefix: str, model: TimmModel, source: str) -> State:
 
 
 def _pass(state: State, prefix: str, model: TimmModel, source: str) -> State:
-    """PASS: class and part tokens have a position embedding each, which is added to its token once and for all."""
+    """PASS: class and part tokens have position embeddings, which are added to the tokens' weights here."""
     if model.form != "pass":
         raise CheckpointError(
-            f"{source} is of PASS: it has three part tokens, which change every other token. "
+            f"{source} is a PASS model: it has three part tokens, which change every other token. "
             f"Set model.backbone={model.named('@256x128', 'pass')}."
         )
     tokens = {"cls_token": "cls_pos"} | {f"part_token{i}": f"part{i}_pos" for i in (1, 2, 3)}
@@ -108,10 +108,10 @@ def _pass(state: State, prefix: str, model: TimmModel, source: str) -> State:
 
 
 def _clip(state: State, prefix: str, model: TimmModel, source: str) -> State:
-    """The visual tower of CLIP, as CLIP-ReID keeps it; its projection to CLIP's space comes after the feature map."""
+    """The visual tower of CLIP in CLIP-ReID's form. Its projection to CLIP's space comes after the feature map."""
     if model.activation != "QuickGELU":
         raise CheckpointError(
-            f"{source} is of CLIP, which computes QuickGELU; timm/{model.name} computes {model.activation}. "
+            f"{source} is a CLIP model, which computes QuickGELU; timm/{model.name} computes {model.activation}. "
             "Set model.backbone=timm/vit_base_patch16_clip_quickgelu_224@256x128."
         )
     state = _camera_free(state, prefix.removesuffix("image_encoder.") + "cv_embed", source)
@@ -128,7 +128,7 @@ def _solider(state: State, prefix: str, model: TimmModel, source: str) -> State:
     """SOLIDER's Swin has MMSegmentation's names, and its semantic controller after every reduction."""
     if model.form != "solider":
         raise CheckpointError(
-            f"{source} is of SOLIDER, whose Swin pads before it shifts its windows and shifts them in the last stage "
+            f"{source} is a SOLIDER model. Its Swin pads before it shifts windows, and shifts them in the last stage "
             f"too; timm's own does neither. Set model.backbone={model.named('', 'solider')}."
         )
     state = _without(_controlled(state, prefix, model, source), prefix, _SWIN_UNUSED)
@@ -146,8 +146,8 @@ def _solider(state: State, prefix: str, model: TimmModel, source: str) -> State:
 def _controlled(state: State, prefix: str, model: TimmModel, source: str) -> State:
     """Fold the semantic controller, x · softplus(W w) + B w, into the reduction before it, for w = (0.2, 0.8).
 
-    timm's reduction has no bias, so the norm before it takes the shift: the reduction halves the channels, and some
-    change of the norm's bias leads to any shift.
+    timm's reduction has no bias, so the norm before it takes the shift. This is always possible: the reduction halves
+    the channels, so every shift results from some change of the norm's bias.
     """
     layers = {f"{prefix}semantic_embed_{which}.{i}.{key}"
               for which in "wb" for i in range(4) for key in ("weight", "bias")}  # fmt: skip
@@ -165,7 +165,7 @@ def _controlled(state: State, prefix: str, model: TimmModel, source: str) -> Sta
             raise CheckpointError(f"{source}: expected finite floating-point numbers in {', '.join(keys)}.")
         state[keys[4]], state[keys[5]] = _folded(*(x.double() for x in tensors), source=f"{source}, stage {i}")
     warn(f"{source}: SOLIDER's semantic weight is fixed at {SEMANTIC_WEIGHT}, as in its ReID results.")
-    # The layers of the last stage change nothing that is given out.
+    # The controller after the last stage does not affect the output.
     return {key: value for key, value in state.items() if key not in layers}
 
 
@@ -189,7 +189,7 @@ def _channels(value: Tensor) -> Tensor:
 
 
 def _global_branch(state: State, prefix: str) -> State:
-    """With TransReID's JPM, ``b1`` is the trained last block and norm; those of the base were never trained."""
+    """With TransReID's JPM, ``b1`` is the trained last block with its norm. The base's own were never trained."""
     outer = prefix.removesuffix("base.")
     branch = {k: v for k, v in state.items() if re.match(re.escape(outer) + r"b1\.[01]\.", k)}
     blocks = [int(m[1]) for k in state if (m := re.match(re.escape(prefix) + r"blocks\.(\d+)\.", k))]
@@ -214,7 +214,7 @@ def _camera_free(state: State, key: str, source: str) -> State:
 
 
 def _positions(state: State, prefix: str, model: TimmModel, source: str) -> State:
-    """Position embeddings [1, n, C] for the model's grid: as they are, or resampled, which is said."""
+    """Position embeddings [1, n, C] for the model's grid: unchanged, or resampled with a warning."""
     positions = state.get(f"{prefix}pos_embed")
     if positions is None or positions.ndim != 3 or model.grid is None:
         return state
@@ -233,10 +233,10 @@ def _positions(state: State, prefix: str, model: TimmModel, source: str) -> Stat
             f"images it was trained for: model.backbone={model.named('@HEIGHTxWIDTH')}."
         )
     if tuple(positions.shape[::2]) != (1, *model.shapes["pos_embed"][2:]) or model.resample is None:
-        return state  # a wrong shape, which loading names
+        return state  # a wrong shape; loading will name it
     warn(
         f"{source}: its position embeddings, {grid[0]}x{grid[1]}, were resampled to {mine[0]}x{mine[1]}, which loses "
-        f"detail. {model.named(f'@{16 * grid[0]}x{16 * grid[1]}')} takes them as they are."
+        f"detail. {model.named(f'@{16 * grid[0]}x{16 * grid[1]}')} uses them unchanged."
     )
     return state | {f"{prefix}pos_embed": model.resample(positions, mine, grid, model.prefix_positions)}
 
@@ -246,7 +246,7 @@ def _without(state: State, prefix: str, unused: re.Pattern[str]) -> State:
 
 
 def _renamed(key: str, prefix: str, rules: tuple[tuple[str, str], ...]) -> str:
-    """The key by timm's name, behind the same prefix; unchanged where it lies elsewhere."""
+    """The key under timm's name with the same prefix; unchanged if it lies elsewhere."""
     if not key.startswith(prefix):
         return key
     own = key.removeprefix(prefix)
@@ -268,11 +268,11 @@ _SWIN = (
 _MERGING = re.compile(r"(.*\.)?layers\.(?P<stage>\d+)\.(?P<rest>downsample\.(norm|reduction)\.(weight|bias))")
 
 _VIT_UNUSED = re.compile(r"fc\.(weight|bias)|masked_embed")
-"""ImageNet's classifier, which is never trained, and the token that stands for hidden patches in pretraining."""
+"""Unused keys: ImageNet's classifier, which is never trained, and the token for masked patches in pretraining."""
 _CLIP_UNUSED = re.compile(r"proj")
-"""The projection to the space that images share with texts."""
+"""Unused key: the projection to the space that images share with texts."""
 _SWIN_UNUSED = re.compile(r"norm[012]\.(weight|bias)|.*\.relative_position_index")
-"""Norms of the earlier stages' outputs, which are not given out here, and an index that timm computes."""
+"""Unused keys: norms of the earlier stages' outputs, which are not used here, and an index that timm computes."""
 
 _FAMILIES: dict[str, Callable[[State, str, TimmModel, str], State]] = {
     "part_token1": _pass,
@@ -280,4 +280,5 @@ _FAMILIES: dict[str, Callable[[State, str, TimmModel, str], State]] = {
     "stages.0.blocks.0.attn.w_msa.qkv.weight": _solider,
     "pos_embed": _vit,
 }
-"""The key that tells a family, and what translates its names. PASS has ``pos_embed`` too, so it comes first."""
+"""The key by which a family is recognised, and the function that translates its names. PASS comes first, because it has
+``pos_embed`` too."""

@@ -1,4 +1,4 @@
-"""Operations of network files that pad a map, or make it larger or smaller; where programs differ, they are refused."""
+"""Operations of network files that pad or resize a map. Cases in which programs differ are refused."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from torch.nn import functional as F
 from partreid.models.backbones.operations import sides
 
 LARGEST_SIDE = 2**16
-"""Of a map that was made larger."""
+"""Largest side of a map after resizing."""
 
 
 def pad(x: Tensor, before: Sequence[int], after: Sequence[int], value: float | None = None, *, mode: str) -> Tensor:
     """Padding on every axis: "constant", "reflect" or "replicate".
 
     Raises:
-        ValueError: a mode that pads only height and width would pad more, or take away.
+        ValueError: "reflect" or "replicate" would pad another axis than height and width, or remove cells.
     """
     if len(before) != x.ndim or len(after) != x.ndim:
         raise ValueError(f"expected padding for {x.ndim} axes, got {len(before)} and {len(after)} numbers")
@@ -34,7 +34,7 @@ def scaled(x: Tensor, scales: Sequence[float], *, exactly: bool) -> list[int]:
     """Height and width times these factors.
 
     Raises:
-        ValueError: the factor is not that between the sizes, so that programs differ in where cells lie.
+        ValueError: a factor does not give whole numbers. Programs then place cells differently.
     """
     told = [int(size) * scale for size, scale in zip(x.shape[2:], scales, strict=True)]
     if not all(0 < one <= LARGEST_SIDE for one in told):
@@ -52,7 +52,7 @@ def resize(x: Tensor, size: Sequence[int], *, mode: str, coordinates: str, neare
         nearest: round_prefer_floor, round_prefer_ceil, floor or ceil.
 
     Raises:
-        ValueError: such a combination is not computed exactly here.
+        ValueError: this combination cannot be computed exactly here.
     """
     if x.ndim != 4 or len(size) != 2 or min(size) < 1:
         raise ValueError(f"expected a map and a height and width, got {x.ndim} dimensions and {list(size)}")
@@ -74,7 +74,7 @@ def resize(x: Tensor, size: Sequence[int], *, mode: str, coordinates: str, neare
 
 
 def _nearest(place: int, before: int, after: int, coordinates: str, nearest: str) -> int:
-    """Which of ``before`` cells becomes the cell ``place`` of ``after``."""
+    """Which of ``before`` cells is copied to the cell ``place`` of ``after`` cells."""
     if coordinates == "align_corners":
         at = place * (before - 1) / (after - 1) if after > 1 else 0.0
     elif coordinates == "asymmetric":

@@ -12,7 +12,7 @@ from partreid.models.backbones.base import Backbone
 
 
 def conv_bn(inputs: int, outputs: int, kernel: int, stride: int = 1) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
-    """A convolution that keeps the size but for its stride, without bias, and its batch norm."""
+    """A convolution and its batch norm. Apart from its stride the convolution keeps the size; it has no bias."""
     conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
     nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
     return conv, nn.BatchNorm2d(outputs)
@@ -104,7 +104,7 @@ class ResNet(Backbone):
 def residual_stage(
     block: type[BasicBlock] | type[Bottleneck], inputs: int, planes: int, depth: int, stride: int
 ) -> nn.Sequential:
-    """``depth`` blocks; the first has the stride, and a projection on its shortcut where the shape changes."""
+    """``depth`` blocks. The first has the stride, and a projection on its shortcut if the shape changes."""
     outputs = planes * block.expansion
     downsample = nn.Sequential(*conv_bn(inputs, outputs, 1, stride)) if stride > 1 or inputs != outputs else None
     blocks: list[nn.Module] = [block(inputs, planes, stride, downsample)]

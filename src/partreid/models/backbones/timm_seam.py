@@ -25,14 +25,14 @@ class TimmName:
     """``timm/<model name>[:<form>][@<height>x<width>]``.
 
     Attributes:
-        model: timm's name of it.
-        form: what published weights were trained with, where timm's own model computes something else: "pass" = a ViT
-            with three tokens more, none of the four with a position; "solider" = a Swin that pads before it
-            shifts its windows of 7, in every stage. "" = as timm has it.
-        size: of the images that a ViT's position embeddings are for; None = timm's own.
+        model: its name in timm.
+        form: the variant that published weights were trained with, if timm's own model computes something else.
+            "pass" = a ViT with three more tokens, and no position for any of the four. "solider" = a Swin that pads
+            before it shifts its windows of 7, in every stage. "" = timm's own model.
+        size: of the images for which a ViT has position embeddings; None = timm's own.
 
     Raises:
-        ConfigError: of :meth:`read`: no such form, or no size.
+        ConfigError: from :meth:`read`: the form does not exist, or the size is not valid.
     """
 
     model: str
@@ -54,7 +54,7 @@ class TimmName:
 
     @property
     def options(self) -> dict[str, Any]:
-        """What timm builds the model with."""
+        """The options with which timm builds the model."""
         forms: dict[str, dict[str, Any]] = {
             "pass": {"reg_tokens": 3, "no_embed_class": True},
             "solider": {"always_partition": True},
@@ -67,23 +67,23 @@ class TimmBackbone(Backbone):
     """A timm model without its head; the tokens of transformers are folded into a map.
 
     The class token and register tokens are left out of the map. Images may have any size that is a multiple of the
-    stride: timm resamples position embeddings. What only the head of the timm model uses is dropped and named in
-    ``unused_keys``.
+    stride, because timm resamples position embeddings. Layers that only the head of the timm model uses are dropped and
+    named in ``unused_keys``.
 
     Args:
-        name: ``timm/<model name>``, and what :class:`TimmName` allows behind it.
-        output_stride: None = the model's own. A smaller one removes the last strides, as ReID does, where they
-            belong to ordinary convolutions. timm's own ``output_stride`` would dilate the convolutions behind
-            instead, which computes other features; it is not used.
+        name: ``timm/<model name>``, with the additions that :class:`TimmName` allows.
+        output_stride: None = the model's own. A smaller one removes the last strides, as ReID does; this needs ordinary
+            convolutions. timm's own ``output_stride`` is not used: it would dilate the later convolutions instead,
+            which computes other features.
 
     Raises:
         MissingDependencyError: timm, or a torchvision that fits PyTorch, is missing.
-        ConfigError: no such model, no map can be had from it, or that stride cannot be had.
+        ConfigError: there is no such model, it gives no feature map, or it cannot have that stride.
     """
 
     key_prefix = "network."
 
-    @torch.inference_mode(mode=False)  # a model may be loaded within inference mode, and gradients are asked for here
+    @torch.inference_mode(mode=False)  # a model may be loaded in inference mode, but gradients are needed here
     def __init__(self, name: str, output_stride: int | None) -> None:
         super().__init__()
         self.name = name
@@ -107,7 +107,7 @@ class TimmBackbone(Backbone):
         """The weights that timm keeps for the model, from its cache or the Hugging Face Hub."""
         try:
             network = _create(self.name, pretrained=True)
-        except Exception as error:  # whatever the Hub, the network or the cache answers
+        except Exception as error:  # any error of the Hub, the network or the cache
             raise CheckpointError(
                 f"The weights of {self.name} could not be had from timm ({error}). Give a file of them as pretrained, "
                 'or "none" to start from random weights.'
@@ -119,7 +119,7 @@ class TimmBackbone(Backbone):
         """Weights of published ReID transformers by timm's names; see :func:`timm_names`.
 
         Raises:
-            CheckpointError: this model computes something else than they were trained for.
+            CheckpointError: this model computes something else than the weights were trained for.
         """
         network = self.network
         patch, positions = getattr(network, "patch_embed", None), getattr(network, "pos_embed", None)
@@ -142,7 +142,7 @@ class TimmBackbone(Backbone):
         return self._as_map(self.network.forward_features(images), images)
 
     def stages(self, images: Tensor) -> dict[int, Tensor]:
-        """Features by stride, where the timm model can give them; the last map at least."""
+        """Features by stride, as far as the timm model provides them; at least the last map."""
         if not hasattr(self.network, "forward_intermediates"):
             final, intermediate = self.network.forward_features(images), []
         else:
@@ -189,7 +189,7 @@ class TimmBackbone(Backbone):
         finally:
             for hook in hooks:
                 hook.remove()
-        # Stride 1 only adds outputs between those there are where an odd kernel is centred on its pixel.
+        # Stride 1 adds outputs between the former ones only if an odd kernel is centred on its pixel.
         convolutions = [m for m in found if isinstance(m, nn.Conv2d) and m.stride == (2, 2)]
         dense = [m for m in convolutions if all(k % 2 for k in m.kernel_size)]
         unfit = [m for m in found if m not in dense]
@@ -206,7 +206,7 @@ class TimmBackbone(Backbone):
             module.stride = (1, 1)  # type: ignore[assignment]
 
     def _drop_head(self, probe: Tensor) -> None:
-        """Replace the parts of the timm model that the map does not depend on, and freeze what is left unused."""
+        """Replace the parts of the timm model that the map does not depend on, and freeze other unused weights."""
         parameters = dict(self.network.named_parameters())
         with torch.enable_grad():
             gradients = torch.autograd.grad(self(probe).sum(), list(parameters.values()), allow_unused=True)
@@ -223,14 +223,14 @@ class TimmBackbone(Backbone):
 
 
 def _probe(network: Any) -> Tensor:
-    """A small image that fits the model's patches and strides, twice as high as wide, as persons are."""
+    """A small image that fits the model's patches and strides. It is twice as high as wide, like persons."""
     patch = _patch(network)
     size = 4 * patch if patch >= 8 else 64  # plain transformers have one stride, their patch
     return torch.zeros(1, 3, 2 * size, size)
 
 
 def _create(name: str, *, pretrained: bool = False) -> nn.Module:
-    """The timm model, with random weights or timm's, for images of any size where it knows such an option."""
+    """The timm model, with random weights or timm's. If the model has such an option, images may have any size."""
     timm, wanted = _import_timm(), TimmName.read(name)
     if not timm.is_model(wanted.model):
         close = get_close_matches(wanted.model, timm.list_models(), n=1)

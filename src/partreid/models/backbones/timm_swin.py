@@ -10,9 +10,9 @@ from partreid.errors import ConfigError
 
 
 class PaddedFirstBlock(SwinTransformerBlock):  # type: ignore[misc]  # timm has no types here
-    """timm shifts, then pads what is no multiple of the window; in MMSegmentation the padding is shifted too.
+    """timm shifts a map, then pads it to a multiple of the window. MMSegmentation pads first, then shifts.
 
-    On maps that are multiples of the window both compute the same. People's are not: 384×128 gives 96×32.
+    Both compute the same if the map is a multiple of the window. Maps of people are not: 384×128 gives 96×32.
     """
 
     def _attn(self, x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Weights in files: every key is used or named, and every number fits, or nothing is loaded."""
+"""Weights in files. They are only loaded if every key is used or named, and every number fits."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ IMAGENET_FILES = {
     "hrnet_w32": "HRNet-Image-Classification's, hrnetv2_w32_imagenet_pretrained.pth",
     **{name: f"torchreid's model zoo's, for example {name}_imagenet.pth" for name in OSNETS},
 }
-"""The usual ImageNet file of each backbone whose weights come with no Python package."""
+"""The usual ImageNet file of each backbone whose weights are not part of a Python package."""
 
 
 def load_backbone_weights(backbone: Backbone, name: str, weights: str | Path) -> None:
-    """Load ImageNet weights ("imagenet", or a file), or those of a larger network that holds this backbone, into it.
+    """Load ImageNet weights ("imagenet", or a file) into a backbone, or the weights of a network that contains it.
 
     Raises:
-        CheckpointError: no such file, keys that are missing, foreign or of another shape, all listed, or weights that
-            are no finite floating-point numbers.
+        CheckpointError: there is no such file; keys are missing, foreign or of another shape (all are listed); or
+            weights are not finite floating-point numbers.
     """
     source = f"the ImageNet weights of {name}" if str(weights) == "imagenet" else str(weights)
     state = backbone.imagenet_state() if str(weights) == "imagenet" else read_state_dict(Path(weights))
@@ -53,7 +53,7 @@ def load_backbone_weights(backbone: Backbone, name: str, weights: str | Path) ->
 
 
 def _of_backbone(backbone: Backbone, state: dict[str, Tensor], source: str) -> dict[str, Tensor]:
-    """The backbone's own keys, where the file holds them among others, below a prefix: ``backbone.conv1.weight``."""
+    """The backbone's own keys, if the file has them among others with a prefix: ``backbone.conv1.weight``."""
     wanted = {key.removeprefix(backbone.key_prefix) for key in backbone.state_dict()}
     wanted = {key for key in wanted if not key.endswith(_COUNTER)}
     first = min(sorted(wanted), key=len)
@@ -77,18 +77,18 @@ def _of_backbone(backbone: Backbone, state: dict[str, Tensor], source: str) -> d
 def read_state_dict(path: Path) -> dict[str, Tensor]:
     """The tensors of a ``.safetensors`` or PyTorch file; PyTorch files are read without running their code.
 
-    A training's file holds them among other things (``{"model": ..., "epoch": 3}``), and wrappers put a word before
-    every name (``module.``, ``_orig_mod.``): both are looked through.
+    A training's file contains them among other entries (``{"model": ..., "epoch": 3}``), and wrappers put a word before
+    every name (``module.``, ``_orig_mod.``). Both are recognised.
 
     Raises:
-        CheckpointError: missing, damaged, not a mapping of names to tensors, or several such mappings.
+        CheckpointError: the file is missing or damaged, or contains no mapping of names to tensors, or several.
     """
     content = read_weights_file(path, allowed=[argparse.Namespace])  # a training's options, plain values
     return plain_names(_innermost(content, str(path)), source=str(path))
 
 
 def plain_names(state: Mapping[str, T], *, source: str) -> dict[str, T]:
-    """The same without the words that wrappers put before names.
+    """The same tensors, with names without the words that wrappers put before them.
 
     Example:
         >>> plain_names({"module.conv1.weight": 1, "module._orig_mod.bn1.bias": 2}, source="a.pth")
@@ -104,16 +104,17 @@ def plain_names(state: Mapping[str, T], *, source: str) -> dict[str, T]:
 
 
 _WRAPPERS = re.compile(r"^(?:module\.|_orig_mod\.)+|(?<=\.)_orig_mod\.")
-"""Words of DataParallel and torch.compile in names; a compiled part of a network has its own within the name."""
+"""Words of DataParallel and torch.compile in names. A compiled part of a network has the word inside its names."""
 
 _USUAL = ("state_dict", "model_state_dict", "model", "net", "network")
-"""Entries of a training's file that hold the network, where others hold tensors too; the first that is there counts."""
+"""Usual names of the network's entry in a training's file with several entries of tensors. The first one found
+counts."""
 
 _DEEPEST = 4
 
 
 def _innermost(content: Any, source: str) -> dict[str, Tensor]:
-    """The mapping of names to tensors that a file holds, however it is wrapped."""
+    """The mapping of names to tensors in a file's content."""
     found = dict(_states(content))
     for name in _USUAL:
         usual = [path for path in found if path.rpartition(".")[2] == name]
@@ -132,7 +133,7 @@ def _innermost(content: Any, source: str) -> dict[str, Tensor]:
 
 
 def _chosen(found: Mapping[str, Mapping[str, Tensor]], path: str, source: str) -> dict[str, Tensor]:
-    """One of several networks; the warning names the others, and of an optimiser's many tensors where they lie."""
+    """Choose one of several networks. The warning names the others; for an optimiser's tensors it names their place."""
     top = path.partition(".")[0]
     others = [p if p.partition(".")[0] == top else p.partition(".")[0] for p in found if p != path]
     warn(f"{source}: the network is {path!r}; not used: {', '.join(map(repr, dict.fromkeys(others)))}.")
@@ -140,7 +141,7 @@ def _chosen(found: Mapping[str, Mapping[str, Tensor]], path: str, source: str) -
 
 
 def _averaged(found: Mapping[str, Mapping[str, Tensor]]) -> bool:
-    """Whether this is a training of the DINO kind: its teacher, the average of its students, is what is used after."""
+    """Whether this is a training like DINO. Its result is the teacher, which averages the student's weights."""
     if not found.keys() >= {"student", "teacher"}:
         return False
     names = [_WRAPPERS.sub("", key) for key in found["teacher"]]
@@ -159,34 +160,35 @@ def _states(content: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str,
 
 
 def read_weights_file(path: Path, *, allowed: Sequence[Any] = ()) -> Any:
-    """What a ``.safetensors`` or PyTorch file holds, read by PyTorch's restricted unpickler: none of its code is run.
+    """The content of a ``.safetensors`` or PyTorch file. PyTorch's restricted unpickler reads it and runs none of its
+    code.
 
     Args:
-        path: the file, of the zip format or the older one.
-        allowed: besides tensors and containers: classes, or (class, "name in the file"), that plain data is made of.
+        path: the file, in the zip format or the older one.
+        allowed: allowed classes besides tensors and containers, or (class, "name in the file"): classes of plain data.
 
     Raises:
-        CheckpointError: missing, damaged, or holding anything else, which is named.
+        CheckpointError: the file is missing or damaged, or contains anything else; the message names it.
     """
     if not nameable(path, error=CheckpointError).is_file():
         raise CheckpointError(f"There is no weights file {path}.")
     try:
         with path.open("rb") as file:
             head = file.read(9)
-        # By its content, whatever its name: the length of a header of JSON, and its beginning.
+        # Recognise the format by the content, not the name: it begins with the length of a JSON header.
         if head[8:] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size:
             return load_file(path)
         _refuse_bomb(path)
-        # A path would be taken by its suffix.
+        # With a path, the suffix would decide.
         with path.open("rb") as file, torch.serialization.safe_globals(list(allowed)):
             return torch.load(file, "cpu", weights_only=True)
     except CheckpointError:
         raise
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}.") from None
-    # The restricted unpickler meets damaged bytes with whatever error their misreading leads to.
+    # Damaged bytes can lead to any error in the restricted unpickler.
     except Exception as error:
-        # PyTorch says which class or function the file wanted, among advice to trust it.
+        # PyTorch's message names the class or function that the file asked for, and advises to trust it.
         found = re.search(r"GLOBAL (\S+)", str(error)) if isinstance(error, pickle.UnpicklingError) else None
         if found:
             raise CheckpointError(
@@ -199,7 +201,7 @@ def read_weights_file(path: Path, *, allowed: Sequence[Any] = ()) -> Any:
 
 
 def _refuse_bomb(path: Path) -> None:
-    """PyTorch never compresses what it writes: a file that unpacks to far more is not its own."""
+    """Refuse a file that unpacks to far more than its size. PyTorch never compresses, so it did not write it."""
     if not zipfile.is_zipfile(path):
         return
     with zipfile.ZipFile(path) as archive:
@@ -209,7 +211,7 @@ def _refuse_bomb(path: Path) -> None:
 
 
 def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of a ``.safetensors`` file, by its header alone: a claim of gigabytes takes no memory."""
+    """Names and shapes in a ``.safetensors`` file. Only its header is read, so claimed gigabytes take no memory."""
     if not nameable(path, error=CheckpointError).is_file():
         raise CheckpointError(f"There is no weights file {path}.")
     try:
@@ -227,10 +229,10 @@ _LARGEST_HEADER = 16 * 2**20
 
 
 def load_exactly(module: torch.nn.Module, state: Mapping[str, Tensor], *, source: str) -> None:
-    """Load ``state`` if every key, shape and number fits; else nothing is loaded.
+    """Load ``state`` if every key, shape and number fits. Otherwise nothing is loaded.
 
-    Half precision becomes what the module has. Whole numbers in the place of weights are those of another tool's
-    quantisation, which nothing here would scale back.
+    Half precision is converted to the module's type. Whole numbers instead of weights are refused: they come from
+    another tool's quantisation, and could not be scaled back here.
 
     Raises:
         CheckpointError: listing every missing key, foreign key and wrong shape, or the first tensors of wrong numbers.
@@ -251,7 +253,7 @@ def load_exactly(module: torch.nn.Module, state: Mapping[str, Tensor], *, source
 
 
 def check_shapes(wanted: Mapping[str, Tensor], found: Mapping[str, Sequence[int]], *, source: str) -> None:
-    """See that tensors of these shapes fit a network; the error lists missing keys, foreign keys and wrong shapes."""
+    """Check that tensors of these shapes fit a network. The error lists missing keys, foreign keys and wrong shapes."""
     # Files written before PyTorch 0.4.1 lack these counters; nothing computed depends on them.
     missing = [key for key in wanted if key not in found and not key.endswith(_COUNTER)]
     foreign = [key for key in found if key not in wanted]
@@ -270,14 +272,15 @@ def check_shapes(wanted: Mapping[str, Tensor], found: Mapping[str, Sequence[int]
 
 
 _COUNTER = "num_batches_tracked"
-"""Batches that a batch norm has seen. Apex and old PyTorch wrote it with a dimension; halved networks, as a float."""
+"""The key of a batch norm's counter of batches. Apex and old PyTorch wrote it with a dimension, networks in half
+precision as a float."""
 
 _SHOWN = 5
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def _counter(value: Tensor, mine: Tensor) -> Tensor:
-    """A counter as the module has it; its own where the file's is no number."""
+    """A counter in the module's form. If the file's is no number, the module's own."""
     numbers = (
         value.dtype in (*_FLOATS, torch.int64, torch.int32) and value.layout == torch.strided and not value.is_meta
     )
@@ -285,7 +288,7 @@ def _counter(value: Tensor, mine: Tensor) -> Tensor:
 
 
 def _fault(key: str, value: Tensor, mine: Tensor) -> str:
-    """What is wrong with the numbers of a tensor that has the right shape; "" = nothing."""
+    """What is wrong with the numbers of a tensor of the right shape; "" = nothing."""
     if value.layout != torch.strided or value.is_meta:
         return f"is no plain tensor ({value.layout}, {value.device})"
     if mine.dtype in _FLOATS:
@@ -296,9 +299,9 @@ def _fault(key: str, value: Tensor, mine: Tensor) -> str:
             return f"has {int((~torch.isfinite(value)).sum())} of {value.numel()} numbers that are NaN or infinite"
         if key.endswith("running_var") and bool((value < 0).any()):
             return "has a negative variance"
-        # A kernel of several channels; a factor of each channel, [1, C, 1, 1], may be 0 in a network that uses none.
+        # A kernel of several channels. A factor per channel, [1, C, 1, 1], may be 0 in a network that does not use it.
         if ((value.ndim == 4 and len(value) > 1) or key.endswith("running_var")) and not value.any():
-            return "holds zeros only, as files do that were not wholly copied"
+            return "holds zeros only, as in files that were not copied completely"
     elif value.dtype != mine.dtype:
         return f"is {_name(value)}, expected {_name(mine)}"
     return ""

@@ -1,4 +1,4 @@
-"""What the bound on a distance between coded vectors is made of, and where it holds. docs/search.md has the proof."""
+"""The numbers that bound the distance of coded vectors, and where the bound holds. docs/search.md has the proof."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ from typing import NamedTuple
 import numpy as np
 
 SLACK = 1 + 2.0**-9
-"""Factor on a limit: rounding of weights and sums, and a relative error of 2^-12 in each of two compared distances."""
+"""Factor on a limit. It covers the rounding of weights and sums, and a relative error of 2^-12 in each of the two
+distances that are compared."""
 
 SMALLEST, LARGEST = 2.0**-30, 2.0**30
-"""Lengths, and weights from below, between which nothing overflows or loses digits to underflow."""
+"""Between these lengths nothing overflows, and nothing loses digits to underflow. Weights only have the lower limit."""
 
 MOST_SLOTS, WIDEST = 1000, 2**16
-"""Slots, and numbers per vector, up to which the proof's count of roundings holds and products fit 32 bits."""
+"""The most slots, and the most numbers per vector, for which the proof counts roundings and products fit 32 bits."""
 
 
 class Rows(NamedTuple):
-    """What is known of coded vectors v ≈ scale · code: columns of one number each.
+    """Columns with one number per coded vector v ≈ scale · code.
 
     Attributes:
-        items: int32, the item a vector belongs to. scales: float32. lengths: float32 |scale · code|².
-        errors: float32, at least |v - scale · code| and what rounding adds to it. norms: float32 |v|.
+        items: int32, the vector's item. scales: float32. lengths: float32 |scale · code|².
+        errors: float32, an upper bound of |v - scale · code|, rounding included. norms: float32 |v|.
     """
 
     items: np.ndarray
@@ -32,7 +33,7 @@ class Rows(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """What is known of Q queries in one slot [Q], or in all [S, Q]; float32.
+    """Numbers of Q queries in one slot [Q], or in all slots [S, Q]; float32.
 
     Attributes:
         doubled: twice the scale. lengths, errors: as in :class:`Rows`. weights: 0 = the slot is not compared.
@@ -45,7 +46,7 @@ class Terms(NamedTuple):
 
 
 class Block(NamedTuple):
-    """What is known of n consecutive items against Q queries; float32.
+    """Sums for n consecutive items and Q queries; float32.
 
     Attributes:
         first: the first item. weights: [n, S].

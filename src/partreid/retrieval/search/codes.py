@@ -20,7 +20,7 @@ from partreid.retrieval.search.bound import LARGEST, MOST_SLOTS, SMALLEST, WIDES
 if TYPE_CHECKING:
     from torch import Tensor
 
-_VERSION = "2"  # of files of codes: changes with what the numbers beside codes mean
+_VERSION = "2"  # of files of codes; it changes when the numbers beside the codes change their meaning
 _CHUNK = 2048  # vectors converted to single precision at once
 _TYPES = {"items": np.int32, "scales": np.float32, "lengths": np.float32, "errors": np.float32, "norms": np.float32}
 
@@ -29,12 +29,12 @@ _TYPES = {"items": np.int32, "scales": np.float32, "lengths": np.float32, "error
 class SlotCodes:
     """Codes of the vectors of N images, slot after slot: R = starts[S] vectors of D numbers.
 
-    They depend on the vectors alone, not on how these are matched, and never change: keep them beside the vectors they
-    were made of. A part that is not seen has no code.
+    Codes depend only on the vectors, not on how these are matched. So they never change, and can be kept beside the
+    vectors. A part that is not seen has no code.
 
     Attributes:
         count: N. starts: [S + 1] int64; the vectors of slot s are starts[s]..starts[s + 1], their items ascending.
-        codes: [R, D] int8. rows: what bounds need beside each code.
+        codes: [R, D] int8. rows: the numbers that bounds need beside each code.
 
     Example:
         >>> codes = SlotCodes.build(torch.tensor([[[1.0, -2.0]], [[0.0, 0.0]]]), torch.tensor([[True], [True]]))
@@ -49,13 +49,13 @@ class SlotCodes:
 
     @classmethod
     def build(cls, vectors: Tensor, seen: Tensor) -> Self:
-        """Code vectors, each by its largest coordinate.
+        """Code vectors. The largest coordinate of each vector decides its scale.
 
         Args:
             vectors: [N, S, D] finite numbers. seen: [N, S] bool, which of them to code.
 
         Raises:
-            ShapeError: the shapes do not fit, or are beyond what codes are made for. ImportError: there is no numba.
+            ShapeError: the shapes do not fit, or are too large for codes. ImportError: numba is not installed.
         """
         from partreid.retrieval.search.kernels import quantise
 
@@ -77,7 +77,7 @@ class SlotCodes:
 
     @functools.cached_property
     def bounded(self) -> bool:
-        """Whether all lengths lie where the bound's arithmetic holds; zero vectors do."""
+        """Whether the bound's arithmetic holds for all vectors' lengths. It holds for zero vectors."""
         lengths = self.rows.norms[self.rows.norms > 0]
         return not lengths.size or bool(SMALLEST <= lengths.min() <= lengths.max() <= LARGEST)
 
@@ -89,7 +89,7 @@ class SlotCodes:
 
 
 def save_codes(path: Path, codes: SlotCodes, key: str) -> None:
-    """Write codes as safetensors; ``key`` says of which vectors. A DataError where the file cannot be written."""
+    """Write codes as safetensors; ``key`` identifies their vectors. DataError if the file cannot be written."""
     arrays = {"count": np.array(codes.count), "starts": codes.starts, "codes": codes.codes, **codes.rows._asdict()}
     arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     with atomic_file(path, error=DataError) as temporary:
@@ -97,9 +97,9 @@ def save_codes(path: Path, codes: SlotCodes, key: str) -> None:
 
 
 def load_codes(path: Path, key: str) -> SlotCodes | None:
-    """The codes in a file, mapped into memory; None where it holds none of these vectors, or is torn or damaged."""
+    """The codes in a file, mapped into memory; None if it is for other vectors, incomplete or damaged."""
     try:
-        with safe_open(path, framework="pt") as file:  # of PyTorch, as tensors of NumPy would be copied
+        with safe_open(path, framework="pt") as file:  # PyTorch maps the file; NumPy would copy it
             about = (file.metadata() or {}).get("codes", "")
             if not about.startswith(f"{_VERSION} {key} "):
                 return None

@@ -1,8 +1,8 @@
 """Products of int8 codes in vector instructions: as quick as codes can be read, and exact on every processor.
 
-LLVM by itself takes eight numbers at a time here, and stays at half the speed. This loop says that it wants 32. It is
-portable: LLVM makes of it what the processor has (vpmaddwd with AVX2, vpdpwssd with VNNI, several of them where
-registers are shorter).
+Left alone, LLVM takes eight numbers at a time, which is half as quick. This loop asks for 32. It is portable, because
+LLVM translates it to the processor's instructions: vpmaddwd with AVX2, vpdpwssd with VNNI, several of them if registers
+are shorter.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from numba.extending import intrinsic
 from partreid.retrieval.search.kernels import Array, compiled
 
 _LANES = 32
-_CACHED = 32  # codes that stay in the first cache while all queries pass
-_TOGETHER = 4  # queries that share the reading and widening of a code
-_LINE = 64  # bytes of a cache line: a register read across two takes twice as long
+_CACHED = 32  # codes that stay in the first-level cache while they meet all queries
+_TOGETHER = 4  # queries for which a code is read and widened once
+_LINE = 64  # bytes of a cache line; reading a register across two lines takes twice as long
 
 
 def aligned(queries: Array) -> Array:
-    """[Q, D] int8 queries as :func:`dots` takes them, int16, and reads them quickest: from the start of a line."""
+    """[Q, D] int8 queries as int16, which :func:`dots` takes. They start at a cache line, where reading is quickest."""
     room = np.empty(2 * queries.size + _LINE, np.uint8)
     start = -room.ctypes.data % _LINE
     found = room[start : start + 2 * queries.size].view(np.int16).reshape(queries.shape)
@@ -34,7 +34,7 @@ def aligned(queries: Array) -> Array:
 
 @compiled()
 def dots(vectors: Array, queries: Array, out: Array) -> None:
-    """Write the products [m, Q] int32 of int8 codes [m, D] with int16 queries [Q, D], all contiguous."""
+    """Write into ``out`` the products [m, Q] int32 of int8 codes [m, D] with int16 queries [Q, D], all contiguous."""
     (count, width), several = vectors.shape, len(queries) - len(queries) % _TOGETHER
     code, query, place = vectors.ctypes.data, queries.ctypes.data, out.ctypes.data
     for first in range(0, count, _CACHED):
@@ -52,7 +52,7 @@ def dots(vectors: Array, queries: Array, out: Array) -> None:
 
 
 def _dot(queries: int) -> Any:
-    """An intrinsic: the products of an int8 code with int16 queries, given the addresses of all, over whole lanes."""
+    """An intrinsic that multiplies an int8 code with int16 queries. It takes addresses, and only whole lanes."""
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         code, query, width, out = arguments

@@ -1,4 +1,4 @@
-"""Exact nearest items through codes: bounds choose the items that may be among the k nearest, exact distances decide.
+"""Exact nearest items through codes. Bounds choose the items that may be among the k nearest; exact distances decide.
 
 docs/search.md proves that nothing is lost. The exact distances are those of ``functional.distance``.
 """
@@ -26,16 +26,16 @@ from partreid.retrieval.search.products import Multiplier, quickest
 from partreid.types import PartEmbeddings
 
 _LANES = 16  # numbers that one instruction works on
-_QUERIES = 256  # at once: their sums over a task's items stay in the processor's cache
+_QUERIES = 256  # searched at once, so that their sums over a task's items stay in the processor's cache
 _TASK_PAIRS, _TASK_ITEMS = 2**17, 2**15
-_SEED, _GROWTH = 256, 3  # items that give the first limits; how much further each limit carries
-_PAIR_BYTES = 64  # of a candidate, sorted copies included
-_WORTHWHILE = 0.05  # fraction of pairs above which the plain way is quicker
+_SEED, _GROWTH = 256, 3  # items in the first wave; how many times the items seen so far the next wave has
+_PAIR_BYTES = 64  # for one candidate, sorted copies included
+_WORTHWHILE = 0.05  # if a larger fraction of the pairs remains, the plain way is quicker
 
 
 @dataclass(frozen=True, eq=False)
 class CodedQueries:
-    """Q queries as :func:`candidates` takes them. Several are filled up to whole lanes with ones that see nothing.
+    """Q queries for :func:`candidates`. Several queries are padded to whole lanes with queries that see nothing.
 
     Attributes:
         multiplier: what multiplies their codes. codes: one packed [Q, D] matrix per slot. terms: each [S, Q].
@@ -102,13 +102,13 @@ def candidates(
             accumulate(out, rows, Terms(*(term[s] for term in queries.terms)), queries.normalize, s, block)
     filled = np.zeros(width, np.float32)
     filled[: len(limits)] = np.minimum(limits, np.finfo(np.float32).max)
-    # By NumPy: PyTorch may be told to multiply in fewer bits than the proof counts with.
+    # NumPy multiplies here, because PyTorch may be set to fewer bits than the proof assumes.
     return choose(block, queries.terms, filled, block.weights @ queries.terms.weights)
 
 
 @dataclass(frozen=True, eq=False)
 class Items:
-    """What is searched.
+    """The items to search.
 
     Attributes:
         fragments: all items in their order. slots: the codes' slot of each compared slot.
@@ -124,15 +124,15 @@ class Items:
 def nearest(
     query: PartEmbeddings, weights: np.ndarray, items: Items, k: int, *, memory_budget: int
 ) -> tuple[Pairs, int] | None:
-    """The k nearest items of each query that share a slot with it, ties of the k-th included; fewer where fewer do.
+    """The k nearest items of each query, and ties with the k-th. Only items that share a slot with the query count.
 
     Args:
         query: [Q, S, D] prepared embeddings. weights: [Q, S] float32 of their slots.
         items: to search. k: how many. memory_budget: bytes to work in.
 
     Returns:
-        Pairs with their exact distance, ranked, and how many exact distances it took; None where the bounds leave so
-        many items that the plain way is quicker.
+        Ranked pairs with their exact distances, and the number of distances computed. None if the bounds leave so many
+        items that the plain way is quicker.
     """
     found, scored = [], 0
     pool = _workers(os.getpid(), torch.get_num_threads())
@@ -149,19 +149,20 @@ def nearest(
 
 @functools.lru_cache(maxsize=2)
 def _workers(process: int, count: int) -> ThreadPoolExecutor:
-    """Threads that share a search, in which PyTorch starts no others; of this process, as none survives a fork."""
+    """Threads that share a search. PyTorch starts no further ones in them. ``process`` is an argument because no thread
+    survives a fork."""
     all_there = threading.Barrier(count + 1, timeout=60)  # seconds; a thread may fail to start
 
     def begin() -> None:
         torch.set_num_threads(1)
-        torch.get_num_threads()  # PyTorch sets a thread up when it is first asked: now, with the 1 of the line above
+        torch.get_num_threads()  # this first question sets PyTorch up in this thread, with the 1 of the line above
         all_there.wait()
 
     pool = ThreadPoolExecutor(count, "search", initializer=begin)
     for _ in range(count):
         pool.submit(int)
     all_there.wait()
-    torch.set_num_threads(count)  # each worker's call also counted for threads that are still to come
+    torch.set_num_threads(count)  # undo the workers' calls, which also apply to threads that start later
     return pool
 
 
@@ -191,7 +192,7 @@ def _survivors(
 
 
 def _decide(query: PartEmbeddings, survivors: Pairs, items: Items, k: int, memory_budget: int) -> tuple[Pairs, int]:
-    """The k nearest by exact distance, ties of the k-th included, and how many distances that took."""
+    """The k nearest by exact distance and ties with the k-th, and how many distances were computed."""
     ranked, rank = survivors.ranked()
     likely, others = ranked[rank < k], ranked[rank >= k]
     scored = _exact(query, likely, items, memory_budget)
@@ -208,7 +209,7 @@ def _exact(query: PartEmbeddings, pairs: Pairs, items: Items, memory_budget: int
 
 
 def _limits(found: np.ndarray, matching: MatchingConfig) -> np.ndarray:
-    """[Q] what a lower bound must not exceed, given the [Q, k] smallest known distances: with the proof's slack."""
+    """[Q] limits that a lower bound must not exceed: the k-th of the [Q, k] known distances, with the proof's slack."""
     limits = found[:, -1] * SLACK + (ERROR_OF_NORMALISING if matching.normalize else 0)
     return limits.astype(np.float32)
 
@@ -216,7 +217,8 @@ def _limits(found: np.ndarray, matching: MatchingConfig) -> np.ndarray:
 def _waves(
     fragments: Sequence[CodedFragment], queries: int, seed: int, memory_budget: int
 ) -> Iterator[list[tuple[CodedFragment, int, range]]]:
-    """Tasks (fragment, position of its first item, items in it) that share one limit: few at first, then ever more."""
+    """Waves of tasks: (fragment, position of its first item, items in it). The tasks of a wave share one limit, and
+    each wave is larger than the one before."""
     step = min(_TASK_ITEMS, _TASK_PAIRS // queries)
     most = max(step, memory_budget // (_PAIR_BYTES * queries))  # all pairs of a wave may be candidates
     wave: list[tuple[CodedFragment, int, range]] = []

@@ -1,4 +1,4 @@
-"""The nearest of many embeddings by exact distance: through int8 codes where that pays, else by all distances."""
+"""The nearest of many embeddings by exact distance: through int8 codes if that is quicker, else by all distances."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
 
 Engine = Literal["auto", "int8", "plain"]
 CODES_FROM = 10_000
-"""Items from which "auto" searches through codes: below, the plain way takes milliseconds."""
+"""The number of items from which "auto" searches through codes. Below it, the plain way takes milliseconds."""
 
 FRAGMENT = 2**15
 """Items in memory coded together. The last, not yet full fragment is coded again when items are added."""
 
-_FRACTION = 10  # of a large set, a filter leaves so few that their distances cost less than bounds for all
+_FRACTION = 10  # if a filter keeps less than one in this many items, computing their distances costs less than bounds
 _PAIR_BYTES = 32  # per distance: itself, its sorted copy, the order, and room for the sort
 _ITEMS_PER_NEIGHBOUR, _MOST_NEIGHBOURS = 32, 1000
 
 
 @functools.cache
 def can_run() -> bool:
-    """Whether the libraries of the extra ``search`` are here and work."""
+    """Whether the libraries of the extra ``search`` are installed and work."""
     try:
         import_module("partreid.retrieval.search.engine")
     except ImportError:
@@ -48,7 +48,7 @@ def can_run() -> bool:
 
 
 class Embedded(Protocol):
-    """N embeddings of which some are looked at at a time: :class:`PartEmbeddings`, or something that reads a file."""
+    """N embeddings that are read piece by piece: :class:`PartEmbeddings`, or an object that reads a file."""
 
     @property
     def slots(self) -> tuple[str, ...]: ...
@@ -66,20 +66,20 @@ class Embedded(Protocol):
 
 
 class ExactSearch:
-    """Finds near embeddings.
+    """Finds the nearest embeddings.
 
-    Items in memory may only be added to a set; :meth:`clear` where anything else happens to it.
+    Items may be appended to a set in memory between searches. Call :meth:`clear` after any other change.
 
     Args:
-        engine: "plain" computes every distance; "int8" computes those of the items that bounds from int8 codes leave,
-            and finds the same (docs/search.md; the extra ``search``, on CPU); "auto" takes codes for a large set where
-            the extra is installed. What does not suit codes is searched the plain way.
-        codes: gives the codes of all items in their order, some items at a time, and whether of slots of visibility 0
-            too; made of the embeddings in memory where None.
+        engine: "plain" computes every distance. "int8" excludes most items by bounds from int8 codes, computes the
+            distances of the rest, and finds the same (docs/search.md; the extra ``search``, on CPU). "auto" uses codes
+            for a large set if the extra is installed. Embeddings that codes do not suit are searched the plain way.
+        codes: called with the items, and whether slots of visibility 0 need codes too. Returns the codes of all items
+            in their order, in pieces. None = codes are made from the embeddings in memory.
 
     Attributes:
-        ran: how the latest search ran; None before the first. described: the same, with what multiplied codes.
-        scored: how many exact distances the latest through codes took.
+        ran: how the latest search ran; None before the first. described: the same, with the library that multiplied.
+        scored: number of exact distances that the latest search through codes computed.
 
     Raises:
         MissingDependencyError: "int8" without the extra ``search``.
@@ -97,7 +97,7 @@ class ExactSearch:
         self.clear()
 
     def clear(self) -> None:
-        """Forget what was kept of the items."""
+        """Forget everything kept about the items."""
         self._codes: list[SlotCodes] = []
         self._with_unseen = False
         self._weights: tuple[Callable[[], Embedded | None], MatchingConfig, list[np.ndarray], bool] | None = None
@@ -112,13 +112,14 @@ class ExactSearch:
         rule: SearchRule,
         searched: np.ndarray | None,
     ) -> Pairs:
-        """Every item among the k nearest comparable ones of some query, ties of the k-th included, and some others.
+        """The k nearest comparable items of each query and ties with the k-th; there may be more pairs.
 
-        Their distances are told where they were computed as for an answer: through codes, pair by pair.
+        A search through codes also returns the distances, because it computes them pair by pair as an answer needs
+        them.
 
         Args:
-            query: [Q, S, D]. items: N, on the same device. rule: how to search; its filter is not looked at.
-            searched: [N] bool, the items that count; all where None.
+            query: [Q, S, D]. items: N, on the same device. rule: how to search; its filter is ignored.
+            searched: [N] bool, the items to search; None = all.
         """
         count = len(items) if searched is None else int(searched.sum())
         many = count >= CODES_FROM or CODES_FROM <= len(items) <= _FRACTION * count
@@ -137,7 +138,7 @@ class ExactSearch:
         return found
 
     def codes_in_memory(self, embeddings: Embedded, unseen: bool) -> list[SlotCodes]:
-        """Codes of all items, making those that are missing."""
+        """Codes of all items; missing ones are made."""
         if unseen and not self._with_unseen:
             self._codes, self._with_unseen = [], True
         if sum(codes.count for codes in self._codes) < len(embeddings):
@@ -151,7 +152,7 @@ class ExactSearch:
     def _through_codes(
         self, query: PartEmbeddings, embeddings: Embedded, rule: SearchRule, searched: np.ndarray | None
     ) -> Pairs | None:
-        """None for vectors or weights of extreme size, and where the bounds leave too many items."""
+        """Search through codes. None if vectors or weights have an extreme size, or the bounds leave too many items."""
         matching = rule.matching
         if self._useless is not None and self._useless[0] == matching and len(embeddings) < 2 * self._useless[1]:
             return None
@@ -185,9 +186,10 @@ class ExactSearch:
     def _weights_of(
         self, embeddings: Embedded, matching: MatchingConfig, codes: Sequence[SlotCodes]
     ) -> tuple[list[np.ndarray], bool]:
-        """The items' weights, cut as their codes are, and whether all are sound; the last rule's are kept."""
+        """The items' weights, divided into the same pieces as their codes, and whether all are sound. The latest rule's
+        weights are kept."""
         if self._weights is None or self._weights[0]() is not embeddings or self._weights[1] != matching:
-            # Weights depend on no vector: one number stands in for each.
+            # Weights do not depend on vectors, so vectors of one number are enough here.
             seen = embeddings.visibility
             light = PartEmbeddings(seen.new_zeros(*seen.shape, 1), seen, embeddings.slots)
             ends = np.cumsum([part.count for part in codes]).tolist()
@@ -198,17 +200,17 @@ class ExactSearch:
 
 
 def weights_of(prepared: PartEmbeddings, matching: MatchingConfig) -> np.ndarray:
-    """[B, S] float32: what each item brings to the weight of a slot."""
+    """[B, S] float32: each item's factor of a slot's weight."""
     return slot_weights(prepared.visibility.float(), matching.visibility).contiguous().numpy()
 
 
 def _sound(weights: np.ndarray) -> bool:
-    """Whether no weight is so small that products of weights would lose digits."""
+    """Whether all weights are large enough that their products lose no digits."""
     return not bool(((weights > 0) & (weights < SMALLEST)).any())
 
 
 def _plain(query: PartEmbeddings, items: Embedded, rule: SearchRule, searched: np.ndarray | None) -> Pairs:
-    """By all distances, some queries and some items at a time."""
+    """Search by all distances, some queries and some items at a time."""
     k, matching, memory_budget = rule.k, rule.matching, rule.memory_budget
     asked = matching.prepare(query)
     some = max(1, min(len(asked), memory_budget // (4 * _PAIR_BYTES * max(1, k))))  # queries

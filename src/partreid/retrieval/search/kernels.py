@@ -1,7 +1,7 @@
 """The inner loops of the coded search, compiled by numba. Imported only where a search runs on codes.
 
-docs/search.md counts the roundings of these operations. Only :func:`quantise`, which sums in double precision, may have
-them reordered. All constants stand here: compiled code is kept on disk as long as this file does not change.
+docs/search.md counts the roundings of these operations. Only :func:`quantise` may reorder its sums, because it sums in
+double precision. All constants stand in this file, because the compiled code on disk is valid until the file changes.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 _ZERO = np.float32(0)
 
-LEVELS = 127  # a code is a whole number of -127..127 in each coordinate
+LEVELS = 127  # each coordinate of a code is a whole number in -127..127
 TINY = 1e-30  # a vector whose coordinates are all smaller is coded as zero
 
 ERROR_OF_SINGLE = 2.0**-22
-"""What single precision may hide of a code's distance from its vector: a fraction of it, and of the vector's length."""
+"""How far single precision may move a code's distance from its vector: a fraction of that distance, and of the
+vector's length."""
 
 ERROR_OF_LENGTH = 1.25 * 2.0**-10
 """How far rounding may move the distance of two coded vectors, as a fraction of each one's length."""
@@ -33,7 +34,7 @@ ERROR_OF_NORMALISING = 2.0**-16
 
 
 def compiled(*reorder: str) -> Callable[[Function], Function]:
-    """Compiled by numba, with these liberties to reorder sums; kept on disk where that is possible."""
+    """Compile with numba, with these permissions to reorder sums. The result is kept on disk if possible."""
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz", *reorder}}
 
     def compile_it(function: Function) -> Function:
@@ -47,14 +48,14 @@ def compiled(*reorder: str) -> Callable[[Function], Function]:
 
 @compiled()
 def normalised(scale: Any, length: Any, error: Any, norm: Any) -> tuple[Any, Any, Any]:
-    """Scale, squared length and error where vectors are divided by their length: numbers or arrays, float32."""
+    """Scale, squared length and error of vectors after division by their length: numbers or arrays, float32."""
     inverse = np.float32(1) / np.maximum(norm, np.float32(TINY))
     return scale * inverse, length * inverse * inverse, error * inverse + np.float32(ERROR_OF_NORMALISING)
 
 
 @compiled("reassoc")
 def quantise(vectors: Array, codes: Array, rows: Rows) -> None:
-    """Write codes [N, D] of the vectors [N, D] float32, and all of ``rows`` but the items."""
+    """Write the codes [N, D] of the vectors [N, D] float32, and all columns of ``rows`` except the items."""
     for i in range(len(vectors)):
         vector, code = vectors[i], codes[i]
         peak = _ZERO
@@ -82,7 +83,7 @@ def accumulate(products: Array, rows: Rows, terms: Terms, normalize: bool, slot:
     """Add one slot to a block's sums.
 
     Args:
-        products: [m, Q] int32 products of the codes of ``rows``, m of the block's vectors, with the queries'.
+        products: [m, Q] int32 products of codes: of m vectors of the block, described by ``rows``, with Q queries.
         terms: of the queries in this slot. normalize: whether vectors are compared by their direction alone.
     """
     for j in range(len(products)):
@@ -103,7 +104,8 @@ def accumulate(products: Array, rows: Rows, terms: Terms, normalize: bool, slot:
 
 @compiled()
 def _near(low: Array, limits: Array, shared: Array) -> Array:
-    """[n] whether a row holds a candidate of :func:`choose`: apart, as a loop that takes memory is much slower."""
+    """[n] whether a row contains a candidate. It is separate from :func:`choose`, because a loop that allocates memory
+    is much slower."""
     found = np.empty(len(low), np.bool_)
     for j in range(len(low)):
         sums, weights, some = low[j], shared[j], False

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CACHED = 2**24
-"""Bytes in which chosen pairs are compared at once, intermediate results included; more leave the processor's cache."""
+"""Bytes for comparing chosen pairs at once, intermediate results included. More would not fit the processor's cache."""
 
 Number = TypeVar("Number", "Tensor", np.ndarray)
 
@@ -43,7 +43,7 @@ class Pairs:
 
     @property
     def distances(self) -> np.ndarray | None:
-        """[P], where they are known."""
+        """[P] distances; None if they are not known."""
         return self.numbers[:, 0] if self.numbers.shape[1] == 1 else None
 
     @classmethod
@@ -55,12 +55,12 @@ class Pairs:
         return cls(*(np.concatenate(columns) for columns in zip(*(vars(p).values() for p in several), strict=True)))
 
     def ranked(self) -> tuple[Pairs, np.ndarray]:
-        """By query, then by the first number, then by position; and each pair's rank (from 0) among its query's."""
+        """Pairs sorted by query, then by first number, then by position; and each pair's rank (from 0) in its query."""
         pairs = self[np.lexsort((self.position, self.numbers[:, 0], self.query))]
         return pairs, np.arange(len(pairs)) - np.searchsorted(pairs.query, pairs.query)
 
     def nearest(self, k: int) -> Pairs:
-        """Ranked, what is among the k first of its query, or ties with the k-th."""
+        """The first k pairs of each query and ties with the k-th, ranked."""
         pairs, ranks = self.ranked()
         limits = np.full(int(pairs.query[-1]) + 1 if len(pairs) else 0, np.inf)
         kth = ranks == k - 1
@@ -69,8 +69,8 @@ class Pairs:
 
 
 def with_ties(distances: Number) -> Number:
-    """Up to where a distance may belong to an item as near, given how exactly distances are computed: of two ways,
-    each errs by at most 1e-4 (relative), or 1e-6 between identical vectors."""
+    """The largest distance that may be a tie with this one, because two ways of computing a distance differ: each errs
+    by at most 1e-4 (relative), or by 1e-6 between identical vectors."""
     return distances * (1 + 2.0**-12) + 2e-6
 
 
@@ -85,7 +85,7 @@ def exact_distances(
     """[P] exact distances of pairs.
 
     Args:
-        query: [Q, S, D], prepared by ``matching``. items: those at some positions, prepared too.
+        query: [Q, S, D], prepared by ``matching``. items: returns the items at given positions, prepared too.
         memory_budget: bytes to work in.
     """
     step = max(1, min(memory_budget, CACHED) // (8 * 4 * query.width * len(query.slots)))

@@ -1,4 +1,4 @@
-"""Products of int8 codes, and which library computes them quickest on this machine. docs/search.md has the figures."""
+"""Products of int8 codes, computed by the quickest library on this machine. docs/search.md has the figures."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ class Multiplier:
     multiply: Callable[[np.ndarray, Any, np.ndarray], None]
 
     def exact(self, queries: int) -> bool:
-        """Whether products of the largest numbers, of all signs, are right with so many queries."""
+        """Whether products of the largest codes, with all signs, are correct for this number of queries."""
         rng = np.random.default_rng(0)
         vectors, asked = (rng.choice(np.array((-LEVELS, LEVELS), np.int8), (n, _WIDTH)) for n in (_ROWS, queries))
         vectors[:2], asked[:1] = LEVELS, LEVELS
         found = np.empty((len(vectors), queries), np.int32)
         self.multiply(vectors, self.pack(asked), found)
-        # Their products are whole numbers that single precision holds, up to 2^24.
+        # Single precision holds these products exactly, because they are whole numbers below 2^24.
         return bool((found == vectors.astype(np.float32) @ asked.T.astype(np.float32)).all())
 
 
@@ -59,10 +59,10 @@ ONEDNN = Multiplier("oneDNN", lambda codes: torch.from_numpy(codes).T, _onednn)
 
 @functools.cache
 def quickest(alone: bool) -> Multiplier:
-    """The quickest exact way here, found out once in each process, in some milliseconds.
+    """The quickest exact way on this machine. Each process measures it once, in some milliseconds.
 
     Args:
-        alone: for a single query, limited by reading; else for many, limited by arithmetic.
+        alone: for a single query, where reading limits the speed; otherwise for many, where arithmetic does.
     """
     queries = 1 if alone else _QUERIES
     ways = [NUMBA, NUMKONG]
@@ -76,15 +76,15 @@ def quickest(alone: bool) -> Multiplier:
         way.multiply(vectors, packed, out)
         return time.perf_counter() - start
 
-    # In turn, so that what else the machine does disturbs all alike.
+    # In turn, so that other work on the machine disturbs all of them equally.
     turns = [[seconds(way) for way in ways] for _ in range(_TURNS)]
     return ways[int(np.min(turns, axis=0).argmin())]
 
 
 def onednn_is_exact() -> bool:
-    """Whether PyTorch's int8 products can be trusted: the processor adds them up in 32 bits, and it is used.
+    """Whether PyTorch's int8 products are exact: oneDNN is in use, and the processor adds products in 32 bits.
 
-    Without such instructions (AVX2) oneDNN adds pairs of products in 16 bits, and cuts off what is too large.
+    Without such instructions (AVX2) oneDNN adds pairs of products in 16 bits, and saturates at the largest number.
     """
     known = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     built_in = bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]

@@ -14,7 +14,7 @@ from partreid.objects import brief
 from partreid.registry import Registry
 from partreid.retrieval.stores.addresses import without_secrets
 
-if TYPE_CHECKING:  # every command enters this package for its addresses, and need not wait for PyTorch
+if TYPE_CHECKING:  # every command imports this package for its addresses, and should not wait for PyTorch
     from partreid.retrieval.search.exact import Engine
     from partreid.retrieval.stores.base import GalleryStore
 
@@ -25,8 +25,8 @@ STORES: Registry[Callable[..., GalleryStore]] = Registry(
     group="partreid.stores",
     own={"qdrant": _QDRANT, "qdrant+https": _QDRANT, "postgres": _POSTGRES, "postgresql": _POSTGRES},
 )
-"""What opens a store by the scheme of its location, called with ``(location, *, create)`` as :func:`open_store`. A
-location without a scheme is a folder."""
+"""Functions that open a store, by the scheme of its location. They are called like :func:`open_store`, with
+``(location, *, create)``. A location without a scheme is a folder."""
 
 
 def open_store(location: str | Path, *, create: bool = True) -> GalleryStore:
@@ -43,7 +43,7 @@ def open_store(location: str | Path, *, create: bool = True) -> GalleryStore:
     scheme, separator, _ = str(location).partition("://")
     if separator and scheme in STORES:
         return STORES[scheme](str(location), create=create)
-    # A folder with the name of an address would show its password.
+    # A folder named like an address would show its password.
     if separator or re.match(r"(postgres(ql)?|qdrant(\+https)?):|.*\bpassword\s*=", str(location), re.IGNORECASE):
         others = [f"{name}://..." for name in STORES.names() if name not in STORES.own]
         raise DataError(

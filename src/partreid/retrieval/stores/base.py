@@ -1,4 +1,4 @@
-"""What a gallery asks of the store that keeps it. All stores pass the same tests (tests/retrieval/stores/)."""
+"""The interface of a gallery's store. All stores pass the same tests (tests/retrieval/stores/)."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FORMAT_VERSION = 2
-"""Of what stores keep; 1 was one file for all vectors. Another one is refused."""
+"""Version of the stored format; another version is refused. Version 1 was one file for all vectors."""
 
 Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, repr=False)
 class GalleryHeader(Guided):
-    """What all items of a gallery have in common: set by the first. What is not known then of its model is set once, by
-    the first embeddings that say it.
+    """The properties that all items of a gallery share. The first items set them. Properties of the model that are then
+    unknown are set later, once, by the first embeddings that know them.
 
     Attributes:
         slots: names of the slots. width: D. model: fingerprint of the extractor, "" = unknown.
@@ -65,7 +65,7 @@ class GalleryHeader(Guided):
         """The header once these embeddings are in the gallery at ``location``.
 
         Raises:
-            DataError: they are not like the gallery's, which were there first.
+            DataError: they do not fit the embeddings that are in the gallery already.
         """
         try:
             check_comparable(self.example, embeddings)
@@ -82,12 +82,12 @@ class GalleryHeader(Guided):
 
     @property
     def settled(self) -> bool:
-        """Whether nothing of it can change any more."""
+        """Whether everything is known, so that the header cannot change any more."""
         return bool(self.model) and self.compare_normalized is not None
 
     @property
     def example(self) -> PartEmbeddings:
-        """Embeddings of no image: what ``check_comparable`` compares others with."""
+        """Embeddings of no image, with which ``check_comparable`` compares others."""
         return self.embeddings(torch.empty(0, len(self.slots), self.width), torch.empty(0, len(self.slots)))
 
     def embeddings(self, vectors: Tensor, visibility: Tensor) -> PartEmbeddings:
@@ -99,8 +99,8 @@ class GalleryHeader(Guided):
 
 @dataclass(frozen=True, repr=False)
 class SearchRule(Guided):
-    """How to search: the ``k`` nearest by ``matching``, which leaves nothing open, of the items that ``where`` keeps,
-    in ``memory_budget`` bytes."""
+    """How to search: for the ``k`` nearest by ``matching``, a complete rule, among the items that ``where`` keeps, in
+    ``memory_budget`` bytes."""
 
     k: int
     matching: MatchingConfig
@@ -110,7 +110,7 @@ class SearchRule(Guided):
 
 @dataclass(frozen=True)
 class AskedSlot:
-    """A visible slot of a query: its name, its place among the gallery's, what the query brings to its weight, the
+    """A visible slot of a query: its name, its place among the gallery's slots, the query's factor of its weight, the
     limit above which an item's visibility counts as 1 (None = as it is), and the vector."""
 
     name: str
@@ -121,14 +121,14 @@ class AskedSlot:
 
     @classmethod
     def of(cls, query: PartEmbeddings, matching: MatchingConfig, header: GalleryHeader) -> list[AskedSlot]:
-        """Those of a query [1, S, D] that is prepared for matching."""
+        """The visible slots of a query [1, S, D] that is prepared for matching."""
         limits = matching.visibility_threshold
         weights = query_weights(query.visibility.float(), matching.visibility, query.slots, matching.weights or {})[0]
         asked = []
         for name, weight, vector in zip(query.slots, weights.tolist(), query.vectors[0].float(), strict=True):
             limit = limits.get(name) if isinstance(limits, dict) else limits
             if weight > 0:
-                # As single precision, which the visibilities have: see MatchingConfig.prepare.
+                # In single precision, like the visibilities: see MatchingConfig.prepare.
                 limit = None if limit is None else float(np.float32(limit))
                 asked.append(cls(name, header.slots.index(name), weight, limit, vector.tolist()))
         return asked
@@ -136,12 +136,12 @@ class AskedSlot:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Candidates(Guided):
-    """Pairs of a query and an item, among them the k nearest of each query.
+    """P pairs of a query and an item. They contain the k nearest items of each query, and may contain others.
 
     Attributes:
-        records: R items, each once. query: [P] int64 of each pair. record: [P] int64 its item's place in ``records``.
-        distances: [P] of each pair by :func:`~partreid.functional.distance.paired_distances`, where the store knows
-            them; None = they are computed from ``records``.
+        records: R items, each once. query: [P] int64, each pair's query. record: [P] int64, its item in ``records``.
+        distances: [P] by :func:`~partreid.functional.distance.paired_distances`. None = the store does not know them,
+            and they are computed from ``records``.
     """
 
     records: GalleryRecords
@@ -151,14 +151,14 @@ class Candidates(Guided):
 
 
 class GalleryStore(Protocol):
-    """Keeps items and finds the near ones. Nothing here is checked twice: :class:`~partreid.retrieval.Gallery` sees to
-    valid arguments, and ranks what is found by exact distance.
+    """Keeps items and finds the nearest ones. A store need not check its arguments, because
+    :class:`~partreid.retrieval.Gallery` does. The gallery also ranks the candidates by exact distance.
 
-    Each call answers from one state of the gallery, and all calls inside :meth:`read` from the same one. Threads may
-    share a store.
+    Each call answers from one state of the gallery. All calls inside :meth:`read` answer from the same state. Threads
+    may share a store.
 
     Attributes:
-        location: where it is, as ``Gallery.open`` takes it.
+        location: of the gallery, in the form that ``Gallery.open`` takes.
 
     Raises:
         DataError: from any method: the store cannot be reached, read or written, or is damaged.
@@ -168,102 +168,102 @@ class GalleryStore(Protocol):
 
     @property
     def dtype(self) -> torch.dtype | None:
-        """Floating type in which vectors are kept; None = as they come.
+        """Floating-point type in which vectors are kept; None = as they are given.
 
-        Those given to :meth:`write` have it, lie on the CPU, and are finite.
+        Vectors given to :meth:`write` have this type, are on the CPU, and are finite.
         """
 
     def read(self, answer: Callable[[], Answer]) -> Answer:
-        """What ``answer`` returns: all that it reads of this store is of one state, whoever writes meanwhile.
+        """Return the result of ``answer``. It reads this store in one state, even if others write meanwhile.
 
         Args:
-            answer: reads, and does not write. It may be called again, where its first state was removed meanwhile.
+            answer: reads, and does not write. It may be called again if the state that it read was removed meanwhile.
         """
 
     def header(self) -> GalleryHeader | None:
-        """What the items have in common; None before the first."""
+        """The properties that all items share; None before the first item."""
 
     def count(self, where: Filter) -> int:
-        """Number of items."""
+        """Number of items that meet a filter."""
 
     def cameras(self, where: Filter) -> list[CameraSummary]:
         """The items of each camera, in any order."""
 
     def write(self, records: GalleryRecords, *, replace: bool) -> None:
-        """Add items, all or none; kept for good once this returns.
+        """Add all items, or none. They are stored for good when this returns.
 
         Args:
-            records: at least one, of different ids, with the header's slots and width where there is one.
-            replace: whether an item with the id of another takes its place; else that is an error.
+            records: at least one, all with different ids, and with the header's slots and width if there is a header.
+            replace: whether an item replaces another one with the same id. Otherwise a known id is an error.
 
         Raises:
-            DataError: an id is there already (:func:`taken` makes the message), or another process began a gallery
+            DataError: an id is there already (:func:`taken` makes the message), or another process began the gallery
                 with another header.
         """
 
     def delete(self, where: Filter) -> int:
-        """Remove items for good; how many there were."""
+        """Remove the items that meet a filter, and return their number."""
 
     def fetch(self, where: Filter, *, limit: int) -> GalleryRecords:
-        """The first items by id, at most ``limit``. Not called before the first item was written."""
+        """The first items by id, at most ``limit``. It is not called before the first item was written."""
 
     def walk(self, where: Filter, *, size: int) -> Iterator[GalleryRecords]:
-        """All items in the order of their ids, ``size`` or fewer at a time, none more than once: of the state that the
-        first page is of, though others, or whoever walks, write meanwhile."""
+        """All items in the order of their ids, each once, at most ``size`` at a time. All pages show the state of the
+        first page, even if others or the caller write meanwhile."""
 
     def nearest(self, query: PartEmbeddings, rule: SearchRule) -> Candidates:
-        """Every item that is among the k nearest comparable ones of some query, ties of the k-th included, and any
-        others; each pair once.
+        """For each query at least its k nearest comparable items and all ties with the k-th. More pairs are allowed;
+        each pair occurs once. It is not called before the first item was written.
 
         Args:
-            query: [Q, S, D] on the CPU, with the header's slots and width; not called before the first item was
-                written.
+            query: [Q, S, D] on the CPU, with the header's slots and width.
 
         Raises:
             ConfigError: the store cannot compare by this matching rule.
         """
 
     def verify(self) -> list[str]:
-        """Read and check everything there is; a sentence for each problem."""
+        """Read and check everything. Returns a sentence for each problem."""
 
     def close(self) -> None:
-        """Let go of files and connections; the store is not used any more."""
+        """Close files and connections. The store is not used afterwards."""
 
 
 @runtime_checkable
 class CompactableStore(Protocol):
-    """A store that can remove what was deleted for good."""
+    """A store that can remove every trace of deleted items."""
 
     def compact(self) -> tuple[str, ...]:
-        """Write what is kept again without what was deleted, so that nothing of it stays, as far as that can be
-        promised; it can be repeated with no harm.
+        """Write the remaining items again, so that nothing of deleted items stays, as far as that can be promised.
+        Repeating it does no harm.
 
         Returns:
-            Where something may be left for all that; the words complete "Not covered: ".
+            The places where something may be left nevertheless. The words complete "Not covered: ".
         """
 
 
 @runtime_checkable
 class OverwritableStore(Protocol):
-    """A store that can put other items, also of another model, in the place of all."""
+    """A store that can replace all its items in one step, also by items of another model."""
 
     def overwrite(self, records: Callable[[], Iterable[GalleryRecords]]) -> None:
-        """Put other items in the place of all, in one step: readers see all of the former ones or all of the new ones.
+        """Replace all items in one step: readers see all former items or all new ones.
 
         Args:
-            records: gives at least one item, each once, as :meth:`GalleryStore.write` takes them; slots, width and
-                model become those of the first. It is called, and gone through, while nobody else can write, and may
-                read this gallery: what it held before.
+            records: returns at least one item, each once, in the form that :meth:`GalleryStore.write` takes. The first
+                decides slots, width and model. While it runs, nobody else can write. It may read this gallery, and
+                then sees the former items.
         """
 
 
 def reach(width: int, *, normalize: bool) -> tuple[float, float]:
-    """A factor and an addend: what is among the k nearest by the gallery's own distances lies, by those of a server
-    that computes in single precision too, within its k-th distance times the factor plus the addend.
+    """A factor and an addend that make a server's k-th distance a safe limit. All of the k nearest items by the
+    gallery's own distances lie, by the server's distances, within k-th distance · factor + addend.
 
-    Either sums D squares: a distance is off by less than h = (D + 3)·2^-25 of itself, and a few 2^-24 for weights. What
-    is nearer one way than k others is, the other way, nearer than the k-th times ((1 + h) / (1 - h))², below
-    1 + 2^-12 + 4h. Lengths that vectors are divided by are off by less than h too, on either side.
+    Both sides compute in single precision and sum D squares. So each distance is off by less than the fraction
+    h = (D + 3)·2^-25, plus a few 2^-24 for weights. An item among the k nearest on one side is therefore, on the other
+    side, nearer than the k-th times ((1 + h) / (1 - h))², which is below 1 + 2^-12 + 4h. The lengths by which vectors
+    are divided are also off by less than h on each side.
     """
     room = (width + 3) * 2.0**-23
     return 1 + 2.0**-12 + room, 2e-6 + (room if normalize else 0)
@@ -283,12 +283,12 @@ def by_camera(items: Iterable[tuple[str | None, datetime | None]]) -> list[Camer
 
 
 def as_keyword(tag: str) -> str:
-    """A text of :func:`~partreid.retrieval.filters.tags` for an index of a server, which holds no long ones."""
+    """A text of :func:`~partreid.retrieval.filters.tags` for a server's index, which cannot hold long ones: hashed."""
     return tag if len(tag) <= LONGEST_ID else f"sha256:{sha256(tag.encode()).hexdigest()}"
 
 
 def pages(page: Callable[[str], GalleryRecords]) -> Iterator[GalleryRecords]:
-    """Pages until one is empty, each asked for by the last id of the one before, the first by ""."""
+    """All pages until one is empty. Each is asked for by the last id of the page before, the first one by ""."""
     after = ""
     while len(records := page(after)):
         yield records
@@ -296,10 +296,10 @@ def pages(page: Callable[[str], GalleryRecords]) -> Iterator[GalleryRecords]:
 
 
 def first_header(several: Iterable[GalleryRecords]) -> tuple[GalleryHeader, Iterator[GalleryRecords]]:
-    """The header of a gallery that begins with these records, and all of them.
+    """The header of a gallery that begins with these records, and an iterator over all of them.
 
     Raises:
-        DataError: there is none, or they are not alike.
+        DataError: there is no record, or they differ in slots, width or model.
     """
     rest = (records for records in several if len(records))
     first = next(rest, None)
@@ -317,7 +317,7 @@ def first_header(several: Iterable[GalleryRecords]) -> tuple[GalleryHeader, Iter
 
 
 def check_version(location: str, version: object) -> None:
-    """DataError where a gallery on a server has another format than is read here."""
+    """Raise a DataError if a gallery on a server has another format version than this code reads."""
     if version != FORMAT_VERSION:
         raise DataError(
             f"{location} has format version {version}; this partreid reads {FORMAT_VERSION}. "
@@ -326,7 +326,7 @@ def check_version(location: str, version: object) -> None:
 
 
 def check_model(location: str, made_by: str, model: str) -> None:
-    """DataError where a gallery was made by another model than that of these fingerprints; "" is unknown."""
+    """Raise a DataError if a gallery was made by another model. The arguments are fingerprints; "" is unknown."""
     if made_by not in ("", model):
         raise DataError(
             f"The gallery in {location} was made by another model: expected the fingerprint {named_model(made_by)}, "
@@ -336,15 +336,15 @@ def check_model(location: str, made_by: str, model: str) -> None:
 
 
 def taken(ids: list[str]) -> str:
-    """What to say of ids that are in the gallery already."""
+    """The message about ids that are in the gallery already."""
     some = ", ".join(repr(item) for item in sorted(ids)[:5]) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
     return f"Already in the gallery: {some}. Nothing was added. Replace with upsert, or use other ids."
 
 
 def check_rule(matching: MatchingConfig, store: str) -> None:
-    """ConfigError where a server, which weighs slots itself and keeps visible ones only, lacks the visibility rule."""
+    """Raise a ConfigError if a server, which keeps only visible slots, cannot compute this visibility rule."""
     if matching.visibility not in ("product", "geometric"):
         raise ConfigError(
-            f"{store} weighs slots itself, and keeps no vectors of invisible ones: visibility={matching.visibility!r} "
-            'cannot be had. Match by "product" or "geometric", or copy the items into a gallery in a folder.'
+            f"{store} keeps no vectors of invisible slots, so it cannot compare by visibility={matching.visibility!r}. "
+            'Match by "product" or "geometric", or copy the items into a gallery in a folder.'
         )

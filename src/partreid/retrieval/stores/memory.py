@@ -1,4 +1,4 @@
-"""A gallery in memory: gone with the process."""
+"""A gallery in memory. It ends with the process."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from partreid.types.gallery import CameraSummary, GalleryItem, GalleryRecords
 
 @dataclass(frozen=True, eq=False)
 class _State:
-    """The first ``count`` items of these lists, at one moment. A write appends to them, or makes new ones: a state that
-    is held stays as it is."""
+    """The first ``count`` items of these lists. A write appends to the lists or makes new ones, so a state that is held
+    does not change."""
 
     header: GalleryHeader | None
     embeddings: PartEmbeddings | None
@@ -55,9 +55,9 @@ class _State:
 
 
 class MemoryStore:
-    """Items in lists, embeddings as tensors of the type and on the device of the first ones.
+    """Items in lists. All embeddings have the type and the device of the first ones.
 
-    Methods as of :class:`~partreid.retrieval.stores.base.GalleryStore`.
+    The methods are those of :class:`~partreid.retrieval.stores.base.GalleryStore`.
     """
 
     location = "memory"
@@ -67,7 +67,7 @@ class MemoryStore:
         self.search = ExactSearch(engine)
         self._engine = engine
         self._lock = RLock()
-        self._held: _State | None = None  # what all reads are of, while an answer is made
+        self._held: _State | None = None  # the state of all reads while an answer is made
         self._header: GalleryHeader | None = None
         self._batches: list[PartEmbeddings] = []
         self._items: list[GalleryItem] = []
@@ -90,7 +90,7 @@ class MemoryStore:
     def count(self, where: Filter) -> int:
         with self._lock:
             state = self._state()
-            return state.count if where == Filter() else len(state.positions(where))  # a list of all takes longer
+            return state.count if where == Filter() else len(state.positions(where))  # quicker than a list of all
 
     def cameras(self, where: Filter) -> list[CameraSummary]:
         with self._lock:
@@ -138,7 +138,7 @@ class MemoryStore:
             if rule.where != Filter():
                 searched = np.zeros(len(items), bool)
                 searched[state.positions(rule.where)] = True
-            # What the search keeps is of the newest state.
+            # The search keeps codes and weights of the newest state only.
             newest = items is self._batches[0]
             search = self.search if newest else ExactSearch(self._engine)
             pairs = search.nearest(query.to(items.vectors.device), items, rule, searched)
@@ -157,10 +157,10 @@ class MemoryStore:
             every = GalleryRecords.cat(several)
             self._header, self._batches, self._items, self._places = None, [], [], {}
             self.search.clear()
-            self.write(every, replace=False)  # by which a store that is made of this one keeps them
+            self.write(every, replace=False)  # a subclass keeps the items in its own write
 
     def verify(self) -> list[str]:
-        return []  # nothing can be wrong that was let in
+        return []  # everything was checked when it was added
 
     def close(self) -> None:
         pass
@@ -183,7 +183,7 @@ class MemoryStore:
         self.search.clear()
 
     def _embeddings(self) -> PartEmbeddings | None:
-        """All of them, as of the gallery's model."""
+        """All embeddings in one object, marked with the gallery's model."""
         if self._header is None:
             return None
         if len(self._batches) > 1:

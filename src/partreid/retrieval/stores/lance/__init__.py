@@ -1,4 +1,4 @@
-"""A gallery in a folder: a Lance dataset, and ``gallery.json`` that says what was acknowledged. Needs ``gallery``.
+"""A gallery in a folder: a Lance dataset, and ``gallery.json`` with its acknowledged state. Needs ``gallery``.
 
 The Lance library (PyPI: pylance) is imported here, without its warnings, for all modules of this package.
 """
@@ -15,7 +15,7 @@ from partreid.retrieval.stores.lance.head import damaged
 
 __all__ = ["lance", "lance_errors"]
 
-# Lance reads this once, when imported; at its own level it warns of every new dataset on the standard error.
+# Lance reads this variable once, when it is imported. By default it warns of every new dataset on standard error.
 _quiet = "LANCE_LOG" not in os.environ
 if _quiet:
     os.environ["LANCE_LOG"] = "error"
@@ -32,10 +32,10 @@ finally:
 
 @contextmanager
 def lance_errors(path: Path, kind: Callable[[Path, str], DataError] = damaged) -> Iterator[None]:
-    """Errors of Lance and of the system, and panics of Lance's Rust code, as an error about a path."""
+    """Turn errors of Lance and of the system, and panics of Lance's Rust code, into an error about a path."""
     try:
         yield
-    except DataError:  # which says it already
+    except DataError:  # it is about a path already
         raise
     except BaseException as error:
         known = isinstance(error, OSError | ValueError | RuntimeError | TypeError | pa.ArrowException)

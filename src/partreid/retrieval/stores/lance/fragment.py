@@ -24,17 +24,17 @@ from partreid.types.gallery import GalleryRecords
 CODES = "codes"
 """Folder of cached codes, one file for each data file."""
 
-_CODES_FROM = 512  # rows: coding fewer again takes less time than a file
+_CODES_FROM = 512  # rows; coding fewer rows again is quicker than reading a file
 
 
 class Fragment:
     """Rows of a data file.
 
     Args:
-        folder: the gallery's. entry: what the file must be. header: of the gallery.
+        folder: the gallery's. entry: the file's expected properties. header: of the gallery.
 
     Raises:
-        DataError: the file is damaged, from whatever reads it.
+        DataError: the file is damaged. Every method that reads the file raises it.
     """
 
     def __init__(self, folder: Path, entry: FragmentEntry, header: GalleryHeader) -> None:
@@ -48,7 +48,7 @@ class Fragment:
 
     @functools.cached_property
     def columns(self) -> Columns:
-        """What filters and weights need of all rows."""
+        """The columns of all rows that filters and weights need."""
         self.entry.check(self.folder)
         with lance_errors(self.path):
             reader = lance.file.LanceFileReader(str(self.path), columns=list(LIGHT))
@@ -60,7 +60,7 @@ class Fragment:
         found = np.empty((len(rows), width), np.float16)
         row_bytes = found.itemsize * width
         starts, sizes = np.array(self.entry.extents, np.int64).reshape(-1, 2).T
-        firsts = np.concatenate([[0], np.cumsum(sizes)])  # place of each extent among all vectors' bytes
+        firsts = np.concatenate([[0], np.cumsum(sizes)])  # where each extent begins among all vectors' bytes
         extent = np.searchsorted(firsts, rows * row_bytes, side="right") - 1
         offsets = starts[extent] + rows * row_bytes - firsts[extent]
         runs = [0, *(np.flatnonzero(np.diff(offsets) != row_bytes) + 1).tolist(), len(rows)] if len(rows) else [0]
@@ -106,7 +106,7 @@ class Fragment:
             yield self.columns[some].batch(self.metadata(some), self.vectors(some), schema)
 
     def codes(self, *, unseen: bool) -> SlotCodes:
-        """Codes of all rows, from the file that keeps them or made now; ``unseen``: of slots of visibility 0 too."""
+        """Codes of all rows, from their file or made now. ``unseen``: slots of visibility 0 get codes too."""
         if self._codes is None or (unseen and not self._with_unseen):
             self._codes, self._with_unseen = self._found_codes(unseen=unseen), unseen
         return self._codes
@@ -120,10 +120,10 @@ class Fragment:
         made = SlotCodes.build(everything.vectors, (everything.visibility > 0) | unseen)
         if len(self) < _CODES_FROM:
             return made
-        with suppress(DataError):  # a gallery that may only be read, a full disk: kept in memory
+        with suppress(DataError):  # if the gallery is read-only or the disk is full, codes stay in memory
             save_codes(path, made, key)
             found = load_codes(path, key)
-            if not self.path.exists():  # compacted meanwhile: what was deleted is to be in no file
+            if not self.path.exists():  # compacted meanwhile: no file may contain deleted items
                 path.unlink(missing_ok=True)
             return found or made
         return made
@@ -141,7 +141,7 @@ class Fragment:
 
 
 def described(folder: Path, fragment: lance.LanceFragment) -> FragmentEntry:
-    """What a new fragment's file is; a DataError where this version of Lance lays out vectors in another way."""
+    """The entry of a new fragment's file. DataError if this version of Lance stores vectors in another layout."""
     (data,) = fragment.data_files()
     path = folder / "data" / data.path
     pages = lance.file.LanceFileReader(str(path)).metadata().columns[-1].pages

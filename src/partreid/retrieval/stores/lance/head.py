@@ -1,8 +1,8 @@
 """``gallery.json``: which files make up a gallery, and what they must look like.
 
-It is replaced in one step when everything it names is on the disk: that is the moment a write is acknowledged. Lance
-checks neither its manifests nor its data, and falls back to an older manifest where the newest cannot be read; so
-readers start here and nowhere else.
+It is replaced in one step when everything that it names is on the disk. At that moment a write is acknowledged. Readers
+always start here, because Lance checks neither its manifests nor its data. If it cannot read the newest manifest, it
+silently uses an older one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from partreid.retrieval.stores.base import FORMAT_VERSION, GalleryHeader
 
 HEAD = "gallery.json"
 ACKNOWLEDGED = "acknowledged"
-"""Folder of one empty file, whose name is the newest version that was ever acknowledged."""
+"""Folder with one empty file. The file's name is the newest version that was ever acknowledged."""
 
 _TYPE = "partreid gallery"
 _CHUNK = 2**22
@@ -36,7 +36,7 @@ _SmallFile = Annotated[str, Field(pattern=r"^_(versions|deletions)/[A-Za-z0-9_][
 
 @dataclass(frozen=True)
 class CheckedFile:
-    """A small file: its path in the folder, bytes, and the CRC-32 of all of them."""
+    """A small file: its path in the folder, its size in bytes, and the CRC-32 of its content."""
 
     file: _SmallFile
     size: _Whole
@@ -48,18 +48,18 @@ class CheckedFile:
         return cls(file, len(data), zlib.crc32(data))
 
     def check(self, folder: Path) -> None:
-        """DataError where the file is not what it was."""
+        """Raise a DataError if the file has changed."""
         check_file(folder / self.file, self.size, self.crc, ())
 
 
 @dataclass(frozen=True)
 class FragmentEntry:
-    """A data file that never changes, and which of its rows are deleted.
+    """A data file, which never changes, and which of its rows are deleted.
 
     Attributes:
-        id: Lance's number of the fragment. file: its name in ``data/``. size: its bytes. rows: all, deleted or not.
-        extents: (first byte, bytes) of the vectors, in their order; row after row of S·D numbers.
-        crc: CRC-32 of all other bytes. deletions: Lance's file of deleted rows. deleted: how many.
+        id: Lance's number of the fragment. file: its name in ``data/``. size: in bytes. rows: number, deleted ones too.
+        extents: (first byte, number of bytes) of the pieces that hold the vectors: row after row of S·D numbers.
+        crc: CRC-32 of all other bytes. deletions: Lance's file of deleted rows. deleted: number of deleted rows.
     """
 
     id: _Whole
@@ -77,16 +77,16 @@ class FragmentEntry:
         return self.rows - self.deleted
 
     def check(self, folder: Path) -> None:
-        """DataError where the file is not what it was; its vectors are not looked at."""
+        """Raise a DataError if the file has changed. Its vectors are not read."""
         check_file(folder / "data" / self.file, self.size, self.crc, self.extents)
 
 
 @dataclass(frozen=True)
 class Head:
-    """What ``gallery.json`` says.
+    """The content of ``gallery.json``.
 
     Attributes:
-        header: None where nothing was ever written. version, manifest: of the Lance dataset.
+        header: None if nothing was ever written. version, manifest: of the Lance dataset.
         fragments: in the order of their ids.
     """
 
@@ -97,7 +97,7 @@ class Head:
 
     @classmethod
     def empty(cls, header: GalleryHeader | None = None) -> Self:
-        """Of a gallery in which nothing was ever written."""
+        """The head of a gallery in which nothing was ever written."""
         return cls(header, 0, None, ())
 
     @property
@@ -107,17 +107,17 @@ class Head:
 
     @property
     def files(self) -> set[str]:
-        """Paths in the folder of what belongs to it."""
+        """Paths, in the folder, of all files of this version."""
         return {f"data/{entry.file}" for entry in self.fragments} | {file.file for file in self.small_files}
 
     @property
     def small_files(self) -> list[CheckedFile]:
-        """Those that have one checksum: Lance's manifest and its files of deleted rows."""
+        """The files with one checksum for everything: Lance's manifest and its files of deleted rows."""
         files = [self.manifest, *(entry.deletions for entry in self.fragments)]
         return [file for file in files if file is not None]
 
     def write(self, folder: Path) -> None:
-        """Put it in place of the one that is there; a DataError where it cannot be written."""
+        """Replace the folder's ``gallery.json``. DataError if it cannot be written."""
         body = asdict(self)
         whole = {"type": _TYPE, "format_version": FORMAT_VERSION, "crc": zlib.crc32(_text(body)), "gallery": body}
         with atomic_file(folder / HEAD, error=DataError) as temporary:
@@ -126,7 +126,7 @@ class Head:
 
     @classmethod
     def read(cls, path: Path, data: bytes) -> Head:
-        """What the file's content says; a DataError where it is damaged, of another format version, or another file."""
+        """Parse the file's content. DataError if it is damaged, of another format version, or another kind of file."""
         try:
             whole = json.loads(data)
             text = _text(whole.get("gallery")) if isinstance(whole, dict) else b""
@@ -140,7 +140,7 @@ class Head:
                 f"{FORMAT_VERSION}. Older: build the gallery again from its images. Newer: update partreid."
             )
         if zlib.crc32(text) != whole.get("crc"):
-            raise damaged(path, "its checksum is another")
+            raise damaged(path, "its checksum does not fit")
         try:
             head = _JSON.validate_json(text, strict=True)
         except ValidationError as error:
@@ -155,16 +155,16 @@ _JSON = TypeAdapter(Head)
 
 
 def _inconsistent(head: Head) -> str:
-    """What in a head contradicts the rest; "" = nothing. Its numbers say how much is read, so all are compared."""
+    """A contradiction within a head in words; "" = none. All numbers are checked, because they decide what is read."""
     if head.header is None:
-        return "it has files, and no header" if head.fragments else ""
+        return "it has files, but no header" if head.fragments else ""
     row_bytes = 2 * len(head.header.slots) * head.header.width
     if row_bytes <= 0:
         return f"{len(head.header.slots)} slots of width {head.header.width}"
     if other := set(head.header.compare_weights) - set(head.header.slots):
-        return f"a weight for {min(other)!r:.80}, which is no slot"
+        return f"it has a weight for {min(other)!r:.80}, which is no slot"
     if len({entry.file for entry in head.fragments}) < len(head.fragments):
-        return "a file stands in it twice"
+        return "it names a file twice"
     for entry in head.fragments:
         if sum(count for _, count in entry.extents) != entry.rows * row_bytes or any(
             count % row_bytes or first + count > entry.size for first, count in entry.extents
@@ -176,12 +176,13 @@ def _inconsistent(head: Head) -> str:
 
 
 def _acknowledge(folder: Path, version: int) -> None:
-    """Note that a version is the gallery, beside ``gallery.json``: an older one put back is noticed by it.
+    """Note the acknowledged version beside ``gallery.json``. If an older ``gallery.json`` is put back, the note reveals
+    it.
 
-    Nothing depends on it but that notice, so an error here is none of the write, which is done.
+    An error here is ignored, because the write is complete and only this check depends on the note.
     """
     with suppress(OSError):
-        if os.name == "posix":  # the new name of gallery.json first: a power failure must never undo that alone
+        if os.name == "posix":  # gallery.json's new name first: a power failure must not undo it and keep the note
             force_to_disk(folder)
         if version:
             place = folder / ACKNOWLEDGED
@@ -193,7 +194,7 @@ def _acknowledge(folder: Path, version: int) -> None:
 
 
 def newest_acknowledged(folder: Path) -> int:
-    """The newest version that was acknowledged there, as far as is known."""
+    """The newest version that was acknowledged in the folder, as far as is known."""
     try:
         names = [file.name for file in (folder / ACKNOWLEDGED).iterdir()]
     except OSError:
@@ -212,19 +213,19 @@ def outdated(folder: Path, version: int, newer: int) -> DataError:
 
 
 def _text(body: Any) -> bytes:
-    """What the checksum is of."""
+    """The bytes whose checksum is stored."""
     return json.dumps(body, sort_keys=True).encode()
 
 
 def check_file(path: Path, size: int, crc: int, left_out: Iterable[tuple[int, int]]) -> None:
-    """DataError where a file has not this size and CRC-32 of its bytes, except for those of some (first, count)."""
+    """Raise a DataError if a file has another size or CRC-32. ``left_out``: ranges (first, count) of bytes to skip."""
     check_size(path, size)
     if crc_of(path, left_out) != crc:
-        raise damaged(path, "its checksum is another")
+        raise damaged(path, "its checksum does not fit")
 
 
 def check_size(path: Path, size: int) -> None:
-    """DataError where a file has not this size, or is missing: the cheapest check."""
+    """Raise a DataError if a file has another size or is missing. This is the cheapest check."""
     try:
         found = path.stat().st_size
     except OSError as error:
@@ -234,7 +235,7 @@ def check_size(path: Path, size: int) -> None:
 
 
 def crc_of(path: Path, left_out: Iterable[tuple[int, int]]) -> int:
-    """CRC-32 of a file's bytes, except for those of some (first, count); a DataError where it cannot be read."""
+    """CRC-32 of a file's bytes without the ranges (first, count). DataError if it cannot be read."""
     crc = 0
     try:
         with path.open("rb", buffering=0) as file:
@@ -256,7 +257,7 @@ def _gaps(size: int, left_out: Iterable[tuple[int, int]]) -> Iterator[tuple[int,
 
 
 def damaged(path: Path, reason: str) -> DataError:
-    """The error for a file that is not what was written."""
+    """The error for a file whose content is not what was written."""
     return DataError(
         f"{path} is damaged: {reason}. Nothing is answered from a damaged gallery: restore its folder from a copy, or "
         "build it again."

@@ -47,7 +47,7 @@ def schema_of(header: GalleryHeader) -> pa.Schema:
 
 
 def batches_of(records: GalleryRecords, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """Records as rows, some at a time. The vectors are of half precision."""
+    """Records as rows, some at a time. The vectors are in half precision."""
     for start in range(0, len(records), BATCH):
         embeddings = records.embeddings[start : start + BATCH]
         items = records.items[start : start + BATCH]
@@ -72,9 +72,10 @@ class Columns:
     """N rows without their metadata and vectors.
 
     Attributes:
-        ids, cameras: texts. times: [N] int64 microseconds since 1970, the smallest number = unknown.
+        ids, cameras: texts. times: [N] int64 microseconds since 1970; the smallest number = unknown.
         tags: lists of texts. visibility: [N, S] float32.
-        vectors_checks: [N] uint32 checksum of a row's vectors. checks: of everything else and of that checksum.
+        vectors_checks: [N] uint32 checksum of a row's vectors. checks: [N] uint32 checksum of ``vectors_checks`` and
+            everything else in the row.
     """
 
     ids: pa.StringArray
@@ -100,18 +101,18 @@ class Columns:
         return Columns(*(c[rows] if isinstance(c, np.ndarray) else c.take(pa.array(rows)) for c in vars(self).values()))
 
     def row_checks(self, metadata: Sequence[str]) -> np.ndarray:
-        """[N] uint32: what :attr:`checks` must be, given the metadata as text."""
+        """[N] uint32: the correct :attr:`checks` for this metadata, given as text."""
         found = np.empty(len(self), np.uint32)
         cameras, times = self.cameras.to_pylist(), self.times.tolist()
         sums, seen = self.vectors_checks.tolist(), np.ascontiguousarray(self.visibility)
         for row, item in enumerate(self.ids.to_pylist()):
-            # No id, camera or JSON holds a NUL, and no camera is empty.
+            # The text is unambiguous, because no id, camera or JSON contains a NUL, and no camera is empty.
             text = f"{item}\0{cameras[row] or ''}\0{times[row]}\0{sums[row]}\0{metadata[row]}\0"
             found[row] = zlib.crc32(seen[row], zlib.crc32(text.encode()))
         return found
 
     def batch(self, metadata: Sequence[str], vectors: np.ndarray, schema: pa.Schema) -> pa.RecordBatch:
-        """The rows as they are stored, with new checksums, given N texts and [N, S·D] float16."""
+        """The rows in their stored form, with new checksums. ``metadata``: N texts. ``vectors``: [N, S·D] float16."""
         kind = {field.name: field.type for field in schema}
         columns = {
             "id": self.ids,
@@ -132,7 +133,7 @@ class Columns:
         return [GalleryItem(*row) for row in rows]
 
     def mask(self, where: Filter) -> np.ndarray:
-        """[N] bool: which rows meet a filter; the same as ``where.keeps`` of each item."""
+        """[N] bool: which rows meet a filter. It agrees with ``where.keeps`` for each item."""
         keep = np.ones(len(self), bool)
         unknown = self.times == NO_TIME
         for limit, lies in ((where.since, np.greater_equal), (where.until, np.less)):

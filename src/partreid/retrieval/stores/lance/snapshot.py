@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 
 
 class Snapshot:
-    """N rows, deleted ones included; embeddings of some rows are read at a time.
+    """N rows, deleted ones included.
 
-    A row's position is its place in the fragments, one after another. Embeddings are read from the disk and checked
-    whenever they are asked for; everything else of a row is kept once it was needed.
+    A row's position counts through all fragments in their order. Embeddings are read from the disk and checked each
+    time they are asked for. Everything else in a row is read when it is first needed, and then kept.
 
     Args:
-        folder: the gallery's. head: what it says of its files.
-        former: the snapshot before this one; what has not changed is taken from it.
+        folder: the gallery's. head: the content of its ``gallery.json``.
+        former: the snapshot before this one. Its unchanged parts are used again.
 
     Raises:
         DataError: a file is missing, has another size, or is damaged.
@@ -46,7 +46,7 @@ class Snapshot:
 
     def __init__(self, folder: Path, head: Head, former: Snapshot | None = None) -> None:
         self.folder, self.head = folder, head
-        # Fragments say the model of what they hold.
+        # Fragments know their model, so they are only used again under the same header.
         alike = former is not None and former.head.header == head.header
         known = {f.path.name: f for f in former.fragments} if former is not None and alike else {}
         live = {} if former is None else dict(zip(former.head.fragments, former.live, strict=True))
@@ -88,7 +88,7 @@ class Snapshot:
         return torch.from_numpy(np.concatenate([none, *(f.columns.visibility for f in self.fragments)]))
 
     def __getitem__(self, index: slice | Tensor, /) -> PartEmbeddings:
-        """Embeddings at some positions, from the disk."""
+        """Embeddings at these positions, read from the disk."""
         positions = np.arange(len(self))[index] if isinstance(index, slice) else index.numpy()
         places, back = np.unique(positions, return_inverse=True)
         found = [fragment.embeddings(rows) for fragment, rows in self._rows(places)]
@@ -103,7 +103,7 @@ class Snapshot:
         return [fragment.codes(unseen=unseen) for fragment in self.fragments]
 
     def mask(self, where: Filter) -> np.ndarray:
-        """[N] bool: which rows are there and meet a filter."""
+        """[N] bool: which rows are not deleted and meet a filter."""
         if where == Filter():
             return self._live
         if self._mask is None or self._mask[0] != where:
@@ -126,24 +126,24 @@ class Snapshot:
         ]
 
     def by_fragment(self, mask: np.ndarray) -> list[np.ndarray]:
-        """The rows of each fragment that a mask of positions says, ascending."""
+        """A mask of positions as ascending rows of each fragment."""
         return [part.nonzero()[0] for part in np.split(mask, self._ends[:-1])] if self.fragments else []
 
     def first_by_id(self, where: Filter, *, limit: int, after: str = "") -> GalleryRecords:
-        """The first ``limit`` items by id that meet a filter and lie behind an id, in that order."""
+        """The first ``limit`` items, in the order of ids, that meet a filter and follow the id ``after``."""
         behind = self._order[bisect.bisect_right(self._order, after, key=self._id) :]
         found = behind[self.mask(where)[behind]][:limit]
         positions = np.sort(found)
         return self.records(positions)[np.searchsorted(positions, found)]
 
     def hold(self) -> None:
-        """Ask writers to keep its files for a while longer, where the folder may be written."""
+        """Ask writers to keep this version's files for a while longer. A read-only folder is left as it is."""
         with suppress(OSError):
             for file in self.head.files:
                 os.utime(self.folder / file)
 
     def check(self) -> list[str]:
-        """Read and check everything; a sentence for each problem."""
+        """Read and check everything. Returns a sentence for each problem."""
         problems = []
         for entry in self.head.fragments:
             problems += Fragment(self.folder, entry, self.header).check()
@@ -157,7 +157,7 @@ class Snapshot:
             with lance_errors(self.folder):
                 rows = self.dataset().count_rows()
             if len(ids.unique()) != len(ids):
-                problems.append(f"{self.folder} holds {len(ids) - len(ids.unique())} items under the id of another.")
+                problems.append(f"{self.folder} holds {len(ids) - len(ids.unique())} items with the id of another.")
             if rows != self.head.count:
                 problems.append(f"The Lance dataset in {self.folder} has {rows} rows, not {self.head.count}.")
         return problems
@@ -165,7 +165,7 @@ class Snapshot:
     @functools.cached_property
     def _order(self) -> np.ndarray:
         """Positions of all items in the order of their ids."""
-        order: np.ndarray = pc.sort_indices(self._ids).to_numpy().astype(np.int64)  # UTF-8 sorts as code points do
+        order: np.ndarray = pc.sort_indices(self._ids).to_numpy().astype(np.int64)  # UTF-8 has the order of code points
         live: np.ndarray = order[self._live[order]]
         return live
 
@@ -183,7 +183,7 @@ class Snapshot:
         return str(fragment.columns.ids[int(rows[0])].as_py())
 
     def _rows(self, positions: np.ndarray) -> Iterator[tuple[Fragment, np.ndarray]]:
-        """Ascending positions as rows of fragments."""
+        """Fragments with their rows at these ascending positions."""
         cuts = np.searchsorted(positions, self._ends)
         for fragment, end, first, last in zip(self.fragments, self._ends, [0, *cuts], cuts, strict=False):
             if first < last:

@@ -1,4 +1,4 @@
-"""A gallery in a folder: a Lance dataset, and ``gallery.json`` with what was acknowledged: docs/gallery_folder.md."""
+"""A gallery in a folder: a Lance dataset, and ``gallery.json`` with its acknowledged state (docs/gallery_folder.md)."""
 
 from __future__ import annotations
 
@@ -23,30 +23,31 @@ from partreid.types import PartEmbeddings
 from partreid.types.gallery import CameraSummary, GalleryRecords
 
 PATIENCE = 60.0
-"""Seconds that a write waits for another one in the same folder."""
+"""Seconds that a write waits for another write in the same folder."""
 
 COMPACTED = (
     "copies that the file system, the disk or a backup of the folder made",
-    "the memory of other processes that have the gallery open, until they ask it the next time or end",
+    "the memory of other processes that have the gallery open, until they use it the next time or end",
 )
-"""What the compaction of a folder says nothing of."""
+"""Where deleted items may be left after the compaction of a folder."""
 
 _TRIES = 4
-_LEASE = 60.0  # seconds after which whoever walks through a version says again that its files are needed
+_LEASE = 60.0  # seconds after which a walk through a version says again that it needs the files
 
 
 class LanceStore:
     """Items in a Lance dataset with vectors in half precision, searched through int8 codes.
 
-    Any number of processes may read beside one that writes; each call sees what was acknowledged before it. A killed
-    process has done all of a call or nothing. Methods as of :class:`~partreid.retrieval.stores.base.GalleryStore`.
+    Any number of processes may read while one writes. Each call sees all writes that were acknowledged before it. If a
+    process is killed, its call is either complete or has no effect. The methods are those of
+    :class:`~partreid.retrieval.stores.base.GalleryStore`.
 
     Args:
-        path: the folder. create: whether to begin a gallery where there is none; the folder is made by the first write.
+        path: the folder. create: whether to begin a gallery if there is none. The first write makes the folder.
         engine: how to search, as for :class:`~partreid.retrieval.search.exact.ExactSearch`.
 
     Raises:
-        DataError: there is no gallery and none is to be made, or the folder holds something else, is damaged, or of
+        DataError: there is no gallery and ``create`` is False; or the folder holds something else, is damaged, or has
             another format version.
     """
 
@@ -57,8 +58,8 @@ class LanceStore:
         self._lock = threading.RLock()
         self._seen: bytes | None = None  # the latest content of gallery.json
         self._snapshot: Snapshot | None = None
-        self._current = False  # whether the snapshot is what that content stands for
-        self._held: Snapshot | None = None  # what all reads are of, while an answer is made
+        self._current = False  # whether the snapshot belongs to that content
+        self._held: Snapshot | None = None  # the snapshot of all reads while an answer is made
         if not _holds_gallery(path) and not create:
             raise DataError(f"No gallery in {path}: expected a folder with {HEAD}. Add items to begin one there.")
         self._read(lambda _: None)
@@ -84,7 +85,7 @@ class LanceStore:
             raise DataError(f"A gallery keeps vectors of at least one number, got {records.embeddings}.")
         with self._writing() as newest:
             snapshot = newest
-            if newest.head.header is None:  # an emptied one is not new
+            if newest.head.header is None:  # an emptied gallery has a header
                 snapshot = Snapshot(self._path, Head.empty(GalleryHeader.of(records.embeddings)))
             header = snapshot.header.bound_to(records.embeddings, f"in {self._path}")
             there = snapshot.mask(Filter(ids=tuple(records.ids)))
@@ -103,8 +104,8 @@ class LanceStore:
             return int(gone.sum())
 
     def compact(self) -> tuple[str, ...]:
-        """Nothing of a deleted item is in any file of the folder afterwards. Other processes that read go on from the
-        newest version; a walk that they had begun ends with an error."""
+        """Remove deleted items from every file of the folder. Other processes that read continue with the newest
+        version. A walk that they had begun ends with an error."""
         with self._writing() as snapshot:
             if snapshot.head.header is not None:
                 rewrite(snapshot)
@@ -121,7 +122,7 @@ class LanceStore:
         return self._read(lambda snapshot: snapshot.first_by_id(where, limit=limit))
 
     def walk(self, where: Filter, *, size: int) -> Iterator[GalleryRecords]:
-        """The version's files are kept as long as someone walks through them."""
+        """All items of the newest version. Its files are kept as long as the walk continues."""
         snapshot, told = self._read(lambda newest: newest), time.monotonic()
 
         def page(after: str) -> GalleryRecords:
@@ -136,8 +137,8 @@ class LanceStore:
                     if self._read(lambda newest: newest) is snapshot:
                         raise
                     raise DataError(
-                        f"The gallery in {self._path} was changed while all of it was read, and then compacted, or "
-                        f"more than ten minutes ago: what it held is cleared away. Read it again from the start. "
+                        f"The gallery in {self._path} was changed while all of it was read. Its former state is gone, "
+                        f"because it was compacted or ten minutes have passed. Read it again from the start. "
                         f"({error})"
                     ) from None
 
@@ -162,7 +163,7 @@ class LanceStore:
         return Candidates(snapshot.records(positions), pairs.query, record, pairs.distances)
 
     def _read(self, answer: Callable[[Snapshot], Answer]) -> Answer:
-        """An answer from the newest version; where a writer cleared that away meanwhile, from the next."""
+        """An answer from the newest version. If a writer removed that version meanwhile, the next one is used."""
         with self._lock:
             if self._held is not None:
                 return answer(self._held)
@@ -179,7 +180,7 @@ class LanceStore:
 
     @contextmanager
     def _writing(self) -> Iterator[Snapshot]:
-        """The newest version, while nobody else can make another."""
+        """The newest version. Nobody else can write within the block."""
         with self._lock, hold_folder(self._path, error=DataError, patience=PATIENCE):
             newest = self._newest()
             if self._seen is None:
@@ -188,7 +189,7 @@ class LanceStore:
             yield newest
 
     def _newest(self) -> Snapshot:
-        """What was acknowledged until now."""
+        """The newest acknowledged version."""
         content = self._content()
         if self._snapshot is not None and self._current and content == self._seen:
             self._refuse_older(self._snapshot.head.version)
@@ -200,20 +201,20 @@ class LanceStore:
         return self._snapshot
 
     def _refuse_older(self, version: int) -> None:
-        """See that no newer version was acknowledged than the one that ``gallery.json`` says."""
+        """Raise a DataError if a newer version was acknowledged than the one in ``gallery.json``."""
         if (newer := newest_acknowledged(self._path)) > version and self._content() == self._seen:
             self._current = False
             raise outdated(self._path, version, newer)
 
     def _content(self) -> bytes | None:
-        """Of gallery.json; None where there is none yet."""
+        """The bytes of gallery.json; None if there is no gallery yet."""
         try:
             return (self._path / HEAD).read_bytes()
         except FileNotFoundError:
             begun = _holds_gallery(self._path)
         except OSError as error:
             raise DataError(f"Cannot read {self._path / HEAD}: {error.strerror or error}.") from None
-        if begun:  # since a moment ago
+        if begun:  # another process has just begun it
             return self._content()
         if self._seen is not None:
             raise damaged(self._path / HEAD, "it is gone")
@@ -221,7 +222,7 @@ class LanceStore:
 
 
 def _holds_gallery(path: Path) -> bool:
-    """Whether there is a gallery in the folder, rather than nothing yet; a DataError where there is something else."""
+    """True if the folder holds a gallery, False if it is empty or missing. DataError if it holds something else."""
     if not path.exists():
         return False
     if not path.is_dir():
@@ -233,6 +234,6 @@ def _holds_gallery(path: Path) -> bool:
     if not names or HEAD in names:
         return bool(names)
     if "_versions" in names:
-        raise damaged(path / HEAD, "it is missing, though the rest is there")
+        raise damaged(path / HEAD, "it is missing, although the rest is there")
     some = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
     raise DataError(f"{path} holds other things ({some}) and no gallery. Choose a new or an empty folder.")

@@ -1,4 +1,4 @@
-"""Changing a gallery on disk: one Lance commit, then ``gallery.json``. Whoever calls holds the folder."""
+"""Changing a gallery on disk: one Lance commit, then ``gallery.json``. The caller holds the folder's lock."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ from partreid.retrieval.stores.lance.snapshot import Snapshot
 from partreid.types.gallery import GalleryRecords
 
 FULL = 2**15
-"""Rows of a fragment that grows no more; fewer where rows are wide."""
+"""Rows of a full fragment, which is not extended any more. A fragment of wide rows has fewer."""
 
 _FULL_BYTES = 2**28
-_FANOUT = 8  # fragments of about one size that are merged
+_FANOUT = 8  # so many fragments of about the same size are merged
 _FILE_FORMAT = "2.1"
-_GRACE = 600.0  # seconds for which a reader may hold on to a version that is no longer the newest
+_GRACE = 600.0  # seconds for which a reader may keep using a version that is no longer the newest
 _CLEAN_EVERY = 8  # writes
 
 
 def apply(snapshot: Snapshot, gone: Sequence[np.ndarray], new: GalleryRecords, header: GalleryHeader) -> None:
     """Delete rows and add items, in one step.
 
-    Small fragments are merged on the way, and fragments with half of their rows deleted are rewritten: what is
-    rewritten is read and checked like any other row.
+    Small fragments are merged on the way, and fragments with half of their rows deleted are rewritten. Rewritten rows
+    are read and checked like any other row.
 
     Args:
-        snapshot: the newest. gone: rows to delete of each fragment, ascending. new: items to add.
+        snapshot: the newest. gone: for each fragment, the rows to delete, ascending. new: items to add.
         header: of the gallery from now on.
 
     Raises:
@@ -58,8 +58,8 @@ def apply(snapshot: Snapshot, gone: Sequence[np.ndarray], new: GalleryRecords, h
 
 
 def rewrite(snapshot: Snapshot) -> None:
-    """Write every file that has deleted rows again without them, in one step, and remove whatever is of no version, or
-    of a former one: what was deleted is in no file of the folder afterwards.
+    """Rewrite every file that has deleted rows without these rows, in one step. Then remove all files that do not
+    belong to the newest version, so that no file of the folder contains deleted items.
 
     Raises:
         DataError: as :func:`apply`; or a former file cannot be removed, which the message names.
@@ -78,11 +78,12 @@ def rewrite(snapshot: Snapshot) -> None:
 
 
 def replace_all(snapshot: Snapshot, records: Iterable[GalleryRecords], header: GalleryHeader) -> None:
-    """Put other items, at least one, in the place of all, in one step. Errors as of :func:`apply`.
+    """Replace all items by others, at least one, in one step. Errors as for :func:`apply`.
 
     Args:
         snapshot: the newest. header: of the gallery from now on.
-        records: gone through by this thread, which may read the gallery for them: Lance's own would wait for its lock.
+        records: the new items. They may be read from this gallery, so this thread iterates over them: a thread of
+            Lance would wait for the gallery's lock.
     """
     folder, head, schema, full = snapshot.folder, snapshot.head, schema_of(header), _full(header)
     mode = "overwrite" if head.version else "create"
@@ -109,11 +110,11 @@ def replace_all(snapshot: Snapshot, records: Iterable[GalleryRecords], header: G
 def _acknowledged(
     snapshot: Snapshot, header: GalleryHeader, count: Callable[[], int], commit: Callable[[], lance.LanceDataset]
 ) -> Head:
-    """Commit a change and put ``gallery.json`` in its place: all of it, or nothing where anything goes wrong.
+    """Commit a change and replace ``gallery.json``. If anything goes wrong, nothing is changed.
 
     Args:
         snapshot: the newest. header: of the gallery from now on. commit: makes the dataset with the change.
-        count: of its items, asked for after that.
+        count: returns its expected number of items; called after the commit.
     """
     folder, head = snapshot.folder, snapshot.head
     with lance_errors(folder, _unwritable):
@@ -126,12 +127,12 @@ def _acknowledged(
         if changed.version != head.version + 1 or changed.count != count():
             raise _unwritable(
                 folder,
-                f"something else than partreid writes there, or the disk knows no locks: expected version "
+                f"another program writes there, or the disk does not support locks: expected version "
                 f"{head.version + 1} with {count()} items, got {changed.version} with {changed.count}",
             )
         changed.write(folder)
     except BaseException:
-        # An interrupt may come when the last step is done: then the new files are the gallery.
+        # If an interrupt comes after the last step, the new files are the gallery, and must stay.
         with suppress(OSError, DataError):
             if Head.read(folder / HEAD, (folder / HEAD).read_bytes()).version == head.version:
                 _forget_unacknowledged(folder, head)
@@ -158,7 +159,7 @@ def _committed(
     """The Lance dataset with the change in it.
 
     Args:
-        snapshot, gone, new: as of :func:`apply`. live: of each fragment's rows, which are there after it.
+        snapshot, gone, new: as for :func:`apply`. live: for each fragment, which rows remain after the change.
         rewritten: fragments whose rows are written again, together with the new ones.
     """
     folder, head, schema, full = snapshot.folder, snapshot.head, schema_of(snapshot.header), _full(snapshot.header)
@@ -190,13 +191,13 @@ def _committed(
 def _written(
     folder: Path, batches: Iterable[pa.RecordBatch], schema: pa.Schema, *, mode: str, most: int
 ) -> list[lance.FragmentMetadata]:
-    """Data files of so many rows each, which belong to no version yet."""
+    """Write data files with at most ``most`` rows each. They belong to no version yet."""
     problems: list[DataError] = []
 
     def remembering() -> Iterator[pa.RecordBatch]:
         try:
             yield from batches
-        except DataError as problem:  # Lance would make it an error of its own
+        except DataError as problem:  # Lance would replace it by an error of its own
             problems.append(problem)
             raise
 
@@ -216,7 +217,7 @@ def _written(
 
 
 def _head_of(snapshot: Snapshot, dataset: lance.LanceDataset, header: GalleryHeader) -> Head:
-    """What ``gallery.json`` is to say of a dataset that came of a snapshot."""
+    """The new ``gallery.json`` for a dataset that was made from a snapshot."""
     folder, known = snapshot.folder, {entry.file: entry for entry in snapshot.head.fragments}
     entries = []
     for fragment in dataset.get_fragments():
@@ -235,11 +236,11 @@ def _full(header: GalleryHeader) -> int:
 
 
 def _rewritten(live: Sequence[np.ndarray], new: int, full: int) -> list[int]:
-    """Which fragments to merge with ``new`` rows: those with half of their rows deleted, and small ones, less than half
-    full, once there are several.
+    """Which fragments to merge with ``new`` rows: fragments with half of their rows deleted, and small fragments (less
+    than half full) once there are several.
 
-    Each time a row is rewritten for being in a small fragment, the fragment becomes about eight times as large: so a
-    row is rewritten few times, and there are never many small fragments.
+    Merging small fragments makes a fragment about eight times as large. So a row is rewritten only a few times, and
+    there are never many small fragments.
     """
     counts = [int(rows.sum()) for rows in live]
     chosen = {i for i, rows in enumerate(live) if 0 < 2 * counts[i] <= len(rows)}
@@ -260,22 +261,22 @@ def _manifest(version: int) -> str:
 
 
 def _forget_unacknowledged(folder: Path, head: Head) -> None:
-    """Remove what a killed or failed write left of newer versions: the next version follows the acknowledged one."""
+    """Remove newer versions that a killed or failed write left. The next version then follows the acknowledged one."""
     oldest = _manifest(head.version)
     for path in (folder / "_versions").glob("*"):
-        # Names of newer versions come first. Lance's hint at the newest may be wrong by now.
+        # Newer versions have smaller names. The hint file, in which Lance notes the newest, may be wrong by now.
         if path.suffix != ".manifest" or path.name < oldest:
             path.unlink()
 
 
 def _files(folder: Path) -> set[str]:
-    """Paths in the folder of everything that belongs to some version."""
+    """Paths, in the folder, of the files of all versions."""
     parts = ("data", "_deletions", "_versions", "_transactions", CODES)
     return {f"{part}/{file.name}" for part in parts if (folder / part).is_dir() for file in os.scandir(folder / part)}
 
 
 def _clean(folder: Path, head: Head) -> None:
-    """Remove what belongs to no version any more, when no reader can need it."""
+    """Remove files that the newest version does not need, once no reader can need them."""
     for file in _files(folder) - head.files:
         path = folder / file
         if not _still_of_use(path, head) and path.suffix != ".json":
@@ -285,7 +286,7 @@ def _clean(folder: Path, head: Head) -> None:
 
 
 def _still_of_use(path: Path, head: Head) -> bool:
-    """Whether a file that ``gallery.json`` does not name is of its version: codes, and the log of its commit."""
+    """Whether a file belongs to the version although ``gallery.json`` does not name it: codes and the commit's log."""
     if path.parent.name == CODES:
         names = {entry.file.removesuffix(".lance") for entry in head.fragments}
         return path.name.partition("-")[0].partition(".")[0] in names
@@ -293,8 +294,8 @@ def _still_of_use(path: Path, head: Head) -> bool:
 
 
 def _remove_former(folder: Path, head: Head) -> None:
-    """Remove at once whatever the version does not need, data before codes: a reader that has just saved codes of a
-    file that is gone removes them itself."""
+    """Remove at once everything that the version does not need. Data is removed before codes: if a reader saves codes
+    afterwards, it sees that the data file is gone and removes the codes itself."""
     order = ("data", "_deletions", "_versions", "_transactions", CODES)
     former = [folder / file for file in _files(folder) - head.files]
     former = sorted(
@@ -319,7 +320,7 @@ def _remove_old(path: Path) -> None:
 
 
 def _force_to_disk(folder: Path, files: Iterable[str]) -> None:
-    """Force files and the names of new ones to the disk before anything says that they are there."""
+    """Force files and their names to the disk before ``gallery.json`` names them."""
     paths = [folder / file for file in sorted(files)]
     for path in [*paths, *({path.parent for path in paths} if os.name == "posix" else ())]:
         force_to_disk(path)

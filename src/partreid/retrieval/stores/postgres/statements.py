@@ -14,8 +14,8 @@ from partreid.retrieval.filters import Filter, tags
 from partreid.retrieval.stores.base import AskedSlot, GalleryHeader, SearchRule, as_keyword
 from partreid.types import GalleryItem, PartEmbeddings
 
-# {s} is the schema's quoted name. Texts are ordered by code point (COLLATE "C"), as Python does. Parts go with their
-# item, so that `DELETE FROM item WHERE time < ...` by hand leaves nothing behind.
+# {s} is the schema's quoted name. Texts are ordered by code point (COLLATE "C"), as in Python. An item's parts are
+# deleted with it, so that `DELETE FROM item WHERE time < ...` by hand leaves nothing behind.
 TABLES = """
 CREATE EXTENSION IF NOT EXISTS vector;
 CREATE SCHEMA {s};
@@ -59,16 +59,16 @@ REPLACE = (
 RETURNING number, id"""
 )
 
-# Rows are locked in the order of ids, as writes do: two processes then wait for, and never block, one another.
+# Rows are locked in the order of ids, like writes. So two processes may wait for each other, but never deadlock.
 DELETE = "DELETE FROM {s}.item WHERE number IN (SELECT number FROM {s}.item WHERE {condition} ORDER BY id FOR UPDATE)"
 
 COPY = "COPY {s}.part (item, slot, visibility, vector) FROM STDIN (FORMAT BINARY)"
 COPY_BEGIN, COPY_END = b"PGCOPY\n\xff\r\n\0" + bytes(8), b"\xff\xff"
 
-# Eq. 9. `asked` holds the query's visible slots; a part is a row only where it is visible: the join leaves the slots
-# that are visible in both, and an item without any is not in `scored`: infinitely far. OFFSET 0 has distances
-# computed as rows are read: before it knows a table's size, the server would rather sort the rows first, vectors and
-# all, on disk (three times as slow).
+# Eq. 9. `asked` holds the query's visible slots, and `part` has rows for visible parts only. So the join leaves the
+# slots that are visible in both. An item without such a slot is not in `scored`, which means infinitely far. OFFSET 0
+# makes the server compute distances while it reads rows. Without it, a server that does not know the table's size yet
+# first sorts the rows with their vectors on disk, which is three times as slow.
 _SEARCH = """
 WITH asked AS MATERIALIZED (
     SELECT * FROM unnest(%s::smallint[], %s::float8[], %s::real[], %s::text[]::vector[])
@@ -88,23 +88,24 @@ WHERE distance <= coalesce((SELECT distance FROM kth) * %s + %s, 'infinity')
 """
 _FACTORS = {"product": "part.visibility", "geometric": "sqrt(part.visibility)"}
 _LEAST = 2.0**-150
-"""Weights up to this are 0 in single precision, in which distances are computed in the end."""
+"""Weights up to this are 0 in single precision, and the final distances are computed in single precision."""
 
-# Half precision is compared in single precision, as everywhere: 20 % slower than rounding the query to half.
+# Vectors in half precision are compared in single precision, as in all stores. It is 20 % slower than rounding the
+# query to half precision.
 _DISTANCES = {
     False: "part.vector::vector <-> asked.vector",
     True: "l2_normalize(part.vector::vector) <-> asked.vector",
 }
 
-# ANALYZE: the server keeps samples of ids, cameras and tags for its plans.
+# ANALYZE, because the server keeps samples of ids, cameras and tags for its plans.
 COMPACT = ("VACUUM (FULL, ANALYZE) {s}.item", "VACUUM (FULL, ANALYZE) {s}.part")
 COMPACTED = (
     "the server's log (pg_wal), archives and replicas of it",
     "former samples in the server's statistics (pg_statistic), until it vacuums them",
-    "what a transaction that is older than the deletion, and still open, can see",
+    "rows that a still open transaction from before the deletion can see",
     "copies that the file system, the disk or a dump made",
 )
-"""What the compaction of a gallery in PostgreSQL says nothing of."""
+"""Where deleted items may be left after the compaction of a gallery in PostgreSQL."""
 
 PARTS = "SELECT item, slot, visibility, vector FROM {s}.part WHERE item = ANY(%s)"
 
@@ -141,7 +142,7 @@ def condition(where: Filter) -> tuple[str, list[Any]]:
 
 
 def search(rule: SearchRule, condition: str) -> str:
-    """The statement that finds the items near to one query, among those of a condition."""
+    """The statement that finds the items near one query, among the items that meet a condition."""
     return _SEARCH.format(
         s="{s}",
         factor=_FACTORS[rule.matching.visibility],
@@ -182,7 +183,7 @@ def copied(numbers: np.ndarray, embeddings: PartEmbeddings) -> bytes:
         "visibility": np.dtype(">f4"),
         "vector": vector,
     }
-    # As COPY takes it: the number of fields, then each field behind its size in bytes.
+    # COPY's format: the number of fields, then the size in bytes and the content of each field.
     columns = [part for name, kind in kinds.items() for part in ((f"bytes of {name}", ">i4"), (name, kind))]
     table = np.zeros(len(row), np.dtype([("fields", ">i2"), *columns]))
     table["fields"] = len(kinds)
@@ -194,10 +195,10 @@ def copied(numbers: np.ndarray, embeddings: PartEmbeddings) -> bytes:
 
 
 def embedded(rows: list[tuple[int, int, float, bytes]], numbers: list[int], header: GalleryHeader) -> PartEmbeddings:
-    """The embeddings of items [B], by their numbers, from their rows of ``part``; 0 where there is none.
+    """The embeddings of items [B], by their numbers, from their rows of ``part``. Slots without a row are 0.
 
     Raises:
-        DataError: a row has another width, or a slot that the gallery has not.
+        DataError: a row has another width, or a slot that the gallery does not have.
     """
     if any(len(vector) != 4 + 2 * header.width or not 0 <= slot < len(header.slots) for _, slot, _, vector in rows):
         raise DataError("Parts of the gallery do not fit its slots and width; `partreid gallery verify` names them.")
@@ -206,6 +207,6 @@ def embedded(rows: list[tuple[int, int, float, bytes]], numbers: list[int], head
     visibility = np.zeros(vectors.shape[:2], np.float32)
     row, slot = [place[item] for item, *_ in rows], [slot for _, slot, *_ in rows]
     visibility[row, slot] = [seen for _, _, seen, _ in rows]
-    packed = np.frombuffer(b"".join(vector[4:] for *_, vector in rows), ">f2")  # behind its length and two bytes of 0
+    packed = np.frombuffer(b"".join(vector[4:] for *_, vector in rows), ">f2")  # after its length and two bytes of 0
     vectors[row, slot] = packed.reshape(len(rows), header.width)
     return header.embeddings(torch.from_numpy(vectors), torch.from_numpy(visibility))

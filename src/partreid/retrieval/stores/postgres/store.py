@@ -37,29 +37,30 @@ with needs_extra("postgres", "A gallery in PostgreSQL"):
     from psycopg import sql
 
 _SOME = 1024
-"""Items written by one statement, or read by one."""
+"""Number of items that one statement writes or reads."""
 
 _MAKING = 0x70617274
-"""Advisory lock held while a gallery is made: two processes may open it at once."""
+"""Advisory lock held while a gallery is made, because two processes may open it at once."""
 
 
 class PostgresStore:
     """Items and their visible parts as rows of two tables, in a schema of the gallery's own.
 
-    Every call is one transaction: all of it happens or nothing, also when the process or the server is killed, and a
-    search sees one state of the gallery however many write meanwhile. Any number of processes may read and write; two
-    that add the same id at once are told apart by the server. A lost connection is an error once, then made again.
+    Every call is one transaction: it happens completely or not at all, even if the process or the server is killed. A
+    search sees one state of the gallery, even if others write meanwhile. Any number of processes may read and write. If
+    two add the same id at once, the server lets one of them win. A lost connection raises one error; the next call
+    connects again.
 
-    The vector of a slot that is not visible is not kept: zeros come back. Methods as of
+    The vector of a slot that is not visible is not kept, and is read as zeros. The methods are those of
     :class:`~partreid.retrieval.stores.base.GalleryStore`.
 
     Args:
-        location: ``postgres://user:password@host:port/database?gallery=name``; any other parameter, such as
-            ``sslmode=require``, is PostgreSQL's. create: whether to make it where there is none.
+        location: ``postgres://user:password@host:port/database?gallery=name``. Other parameters, such as
+            ``sslmode=require``, are passed to PostgreSQL. create: whether to make the gallery if there is none.
 
     Raises:
-        DataError: the location names no gallery, the server cannot be reached or lacks pgvector, or there is no such
-            gallery, or of another format.
+        DataError: the location names no gallery; the server cannot be reached or lacks pgvector; or the gallery does
+            not exist, or has another format.
     """
 
     dtype: torch.dtype | None = torch.float16
@@ -68,9 +69,9 @@ class PostgresStore:
         self._address, gallery, self.location, self._secrets = postgres_address(location)
         self._schema = f"partreid_{gallery}"
         self._lock = RLock()
-        self._header: GalleryHeader | None = None  # once nothing of it can change any more
+        self._header: GalleryHeader | None = None  # kept once it cannot change any more
         self._says_compared = self._says_weights = True
-        self._held: Any = None  # cursor of the transaction that all reads are made in, while an answer is made
+        self._held: Any = None  # cursor of the one transaction for all reads while an answer is made
         with self._explained():
             self._connection = self._connect()
             try:
@@ -106,7 +107,7 @@ class PostgresStore:
             return [CameraSummary(*row) for row in self._run_where(cursor, statements.CAMERAS, where).fetchall()]
 
     def write(self, records: GalleryRecords, *, replace: bool) -> None:
-        # In the order of ids: two writers that replace the same items then wait for, and never block, one another.
+        # In the order of ids, so that two writers of the same items may wait for each other, but never deadlock.
         records = records[sorted(range(len(records)), key=lambda i: records.items[i].id)]
         with self._transaction(writing=True) as cursor:
             self._agree(cursor, records.embeddings)
@@ -118,15 +119,15 @@ class PostgresStore:
             return int(self._run_where(cursor, statements.DELETE, where).rowcount)
 
     def compact(self) -> tuple[str, ...]:
-        """Write both tables again without what was deleted. Readers wait meanwhile."""
+        """Write both tables again without deleted rows. Readers wait meanwhile."""
         with self._lock, self._explained():
             if self._connection.closed:
                 self._connection = self._connect()
             self._connection.read_only = False
             cursor = self._connection.cursor()
-            cursor.execute("SET lock_timeout = '60s'")  # for those that read the whole gallery
+            cursor.execute("SET lock_timeout = '60s'")  # wait so long for processes that read the whole gallery
             try:
-                for statement in statements.COMPACT:  # each for itself: none runs in a transaction
+                for statement in statements.COMPACT:  # one by one, because VACUUM cannot run in a transaction
                     self._run(cursor, statement)
             finally:
                 cursor.execute("RESET lock_timeout")
@@ -154,7 +155,7 @@ class PostgresStore:
             return self._page(cursor, where, limit)
 
     def walk(self, where: Filter, *, size: int) -> Iterator[GalleryRecords]:
-        """In one transaction of a connection of its own: nobody waits for it."""
+        """All items, read in one transaction. It has its own connection, so that nobody waits for it."""
         with self._explained():
             connection = self._connect()
         try:
@@ -163,7 +164,7 @@ class PostgresStore:
                 connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
                 connection.read_only = True
                 cursor = connection.cursor(binary=True)
-                if self._held is not None:  # part of a larger answer: the same state
+                if self._held is not None:  # part of a larger answer, which needs the same state
                     name = self._held.execute("SELECT pg_export_snapshot()").fetchone()[0]
                     cursor.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(name))
                 if self._read_header(cursor) is None:
@@ -209,7 +210,7 @@ class PostgresStore:
         options = psycopg.conninfo.conninfo_to_dict(self._address)
         options.setdefault("connect_timeout", 10)
         connection = psycopg.connect(**options, autocommit=True)
-        connection.execute("SET TIME ZONE 'UTC'")  # elsewhere the first and last hours of all time overflow
+        connection.execute("SET TIME ZONE 'UTC'")  # in other zones the earliest and latest times overflow
         return connection
 
     def _begin(self, *, create: bool) -> None:
@@ -267,7 +268,7 @@ class PostgresStore:
         except psycopg.Error as error:
             advice = " Is the server there, and the address right?" * isinstance(error, psycopg.OperationalError)
             said = " ".join(str(error).split())
-            shown = hide(said, self._secrets)  # in a traceback too, which shows what an error came of
+            shown = hide(said, self._secrets)  # a traceback shows the cause, so it must not contain secrets either
             raise DataError(f"{self.location}: {shown}.{advice}") from (error if shown == said else None)
 
     def _read_header(self, cursor: Any) -> GalleryHeader | None:
@@ -280,11 +281,11 @@ class PostgresStore:
         return GalleryHeader(tuple(row[0]["slots"]), row[0]["width"], row[0]["model"] or "", known, weights)
 
     def _agree(self, cursor: Any, new: PartEmbeddings) -> None:
-        """Begin the gallery with these embeddings, or see that they are like those in it."""
+        """Begin the gallery with these embeddings, or check that they fit the gallery."""
         header = self._read_header(cursor)
         if header is None:
             mine = GalleryHeader.of(new)
-            # Waits for another process that is doing the same; if that one wins, this changes nothing.
+            # This waits for another process that does the same. If that one wins, this changes nothing.
             self._run(
                 cursor,
                 "UPDATE {s}.header SET slots = %s, width = %s, model = %s, compare_normalized = %s WHERE slots IS NULL",
@@ -292,7 +293,7 @@ class PostgresStore:
             )
             header = self._read_header(cursor) or dataclasses.replace(mine, compare_weights={})
         bound = header.bound_to(new, self.location)
-        # These wait for another process that is doing the same, which may win.
+        # These wait for another process that does the same, and change nothing if it wins.
         if bound.model != header.model:
             self._run(cursor, "UPDATE {s}.header SET model = %s WHERE coalesce(model, '') = ''", [bound.model])
         if bound.compare_normalized != header.compare_normalized and self._says_compared:
@@ -321,7 +322,7 @@ class PostgresStore:
             copy.write(statements.COPY_END)
 
     def _near(self, cursor: Any, query: PartEmbeddings, rule: SearchRule, header: GalleryHeader) -> list[int]:
-        """Numbers of the items near to one query [1, S, D] that is prepared."""
+        """Numbers of the items near one prepared query [1, S, D]."""
         condition, values = statements.condition(rule.where)
         further = reach(header.width, normalize=bool(rule.matching.normalize))
         values = [*statements.asked(query, rule, header), *values, rule.k - 1, *further]

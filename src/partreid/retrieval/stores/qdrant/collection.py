@@ -15,17 +15,17 @@ from partreid.retrieval.stores.base import FORMAT_VERSION, GalleryHeader, check_
 from partreid.retrieval.stores.qdrant.query import ApiException, QdrantClient, models
 
 IDS = 10_000
-"""Points named or listed by one request."""
+"""Most points in one request that names or lists points."""
 
 _BYTES = 8 * 2**20
-"""Of vectors in a request; a server takes 32 MiB unless told otherwise."""
+"""Size of the vectors in one request. By default a server accepts 32 MiB."""
 
 
 class Collection:
     """Calls on one collection.
 
     Args:
-        client: a ``QdrantClient``. name: the collection's. location: what to call it in messages.
+        client: a ``QdrantClient``. name: the collection's. location: the gallery's name in messages.
     """
 
     def __init__(self, client: QdrantClient, name: str, *, location: str) -> None:
@@ -40,13 +40,13 @@ class Collection:
         except (ApiException, ValueError, RuntimeError, OSError) as error:
             said = str(error)
             shown = hide(said, [os.environ.get("QDRANT_API_KEY", ""), os.environ.get("QDRANT_API_KEY", "").strip()])
-            # A traceback shows what an error came of.
+            # A traceback shows the cause, so a cause with a secret is left out.
             raise DataError(f"{self.location}: {shown}. Is the server there, and the address right?") from (
                 error if shown == said else None
             )
 
     def header(self) -> GalleryHeader | None:
-        """What stands in the collection's own metadata; None where there is no collection."""
+        """The header, from the collection's metadata; None if there is no collection."""
         if not self.client.collection_exists(self.name):
             return None
         about = (self.client.get_collection(self.name).config.metadata or {}).get("partreid")
@@ -57,12 +57,12 @@ class Collection:
         return GalleryHeader(tuple(about["slots"]), about["width"], about["model"], known, weights)
 
     def begin(self, header: GalleryHeader) -> None:
-        """Make the collection; an error of the client where there is one."""
+        """Make the collection. The client raises an error if it exists."""
         vector = models.VectorParams(
             size=header.width,
             distance=models.Distance.EUCLID,
             datatype=models.Datatype.FLOAT16,
-            hnsw_config=models.HnswConfigDiff(m=0),  # every search is exact: no graph is built
+            hnsw_config=models.HnswConfigDiff(m=0),  # no graph is built, because every search is exact
         )
         self.client.create_collection(
             self.name, vectors_config=dict.fromkeys(header.slots, vector), metadata=_about(header)
@@ -75,7 +75,8 @@ class Collection:
         self.client.update_collection(self.name, metadata=_about(header))
 
     def vacuum(self) -> None:
-        """Have segments written again as soon as anything in them is deleted: by default a fifth must be, of 1000."""
+        """Let the server rewrite a segment as soon as anything in it is deleted. By default it waits until a fifth of
+        at least 1000 points is deleted."""
         often = models.OptimizersConfigDiff(deleted_threshold=1e-6, vacuum_min_vector_number=100)
         self.client.update_collection(self.name, optimizers_config=often)
 
@@ -83,7 +84,7 @@ class Collection:
         return [answer.points for answer in self.client.query_batch_points(self.name, requests)]
 
     def write(self, points: Iterator[models.PointStruct], header: GalleryHeader, *, only_new: bool) -> None:
-        """Put points in the place of those of the same ids, or leave these as they are."""
+        """Write points. They replace points with the same ids, or with ``only_new`` leave these unchanged."""
         mode = models.UpdateMode.INSERT_ONLY if only_new else None
         while some := list(islice(points, _at_once(header))):
             self.client.upsert(self.name, some, wait=True, ordering=models.WriteOrdering.STRONG, update_mode=mode)
@@ -96,7 +97,7 @@ class Collection:
     def points(
         self, ids: Sequence[str], header: GalleryHeader | None = None, *, keys: Sequence[str] = ()
     ) -> Iterator[Any]:
-        """Those points that there are: whole where a header is given, else with these keys of their payload alone."""
+        """The points that exist: complete if a header is given, otherwise only these keys of their payload."""
         some, payload = _at_once(header), True if header else list(keys)
         for start in range(0, len(ids), some):
             yield from self.client.retrieve(
@@ -106,7 +107,7 @@ class Collection:
     def scroll(
         self, where: models.Filter, header: GalleryHeader | None = None, *, keys: Sequence[str] = ("id",)
     ) -> Iterator[Any]:
-        """All points of a filter: as of :meth:`points`."""
+        """All points that meet a filter, in the form of :meth:`points`."""
         some, payload = _at_once(header), True if header else list(keys)
         asked: dict[str, Any] = {"limit": some, "with_payload": payload, "with_vectors": header is not None}
         points, offset = self.client.scroll(self.name, where, offset=None, **asked)
@@ -117,7 +118,7 @@ class Collection:
 
 
 def _at_once(header: GalleryHeader | None) -> int:
-    """Points in one request: with their vectors where a header is given, a number of which takes about 12 bytes."""
+    """Points in one request. If a header is given, they have vectors, of which each number takes about 12 bytes."""
     return IDS if header is None else max(1, _BYTES // (12 * len(header.slots) * header.width))
 
 

@@ -1,4 +1,4 @@
-"""What is asked of Qdrant: points, filters, and Eq. 9 as a formula."""
+"""Requests to Qdrant: points, filters, and Eq. 9 as a formula."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from partreid.retrieval.stores.base import AskedSlot, GalleryHeader, as_keyword
 from partreid.types import PartEmbeddings
 from partreid.types.gallery import GalleryItem, GalleryRecords
 
-with needs_extra("qdrant", "A gallery on a Qdrant server"):  # for the store too
+with needs_extra("qdrant", "A gallery on a Qdrant server"):  # the store needs this as well
     from qdrant_client import QdrantClient as QdrantClient
     from qdrant_client import models as models
     from qdrant_client.http.exceptions import ApiException as ApiException
@@ -30,16 +30,16 @@ _EXACT = models.SearchParams(exact=True)
 
 
 def point_id(name: str) -> str:
-    """Qdrant names points by number or UUID: that of an id."""
+    """The UUID of an id, because Qdrant names points by number or UUID."""
     return str(uuid5(_SPACE, name))
 
 
 def point(item: GalleryItem, embeddings: PartEmbeddings, write: str) -> models.PointStruct:
-    """An item and its embeddings [1, S, D]: a vector per visible slot, everything else as payload."""
+    """A point for an item and its embeddings [1, S, D]: a vector per visible slot, everything else as payload."""
     payload: dict[str, Any] = {
         "id": item.id,
         "tags": [as_keyword(tag) for tag in tags(item.metadata)],
-        "metadata": json.dumps(item.metadata, ensure_ascii=False),  # as text: a server may change numbers
+        "metadata": json.dumps(item.metadata, ensure_ascii=False),  # as text, because a server may change numbers
         "write": write,
     }
     if item.camera is not None:
@@ -56,7 +56,7 @@ def point(item: GalleryItem, embeddings: PartEmbeddings, write: str) -> models.P
 
 
 def records(points: Sequence[Any], header: GalleryHeader) -> GalleryRecords:
-    """Items and embeddings of points; 0 where there is no vector."""
+    """Items and embeddings of points. Slots without a vector are 0."""
     vectors = np.zeros((len(points), len(header.slots), header.width), np.float16)
     visibility = np.zeros(vectors.shape[:2], np.float32)
     items = []
@@ -80,7 +80,7 @@ def sighting(payload: dict[str, Any] | None) -> tuple[str | None, datetime | Non
 
 
 def condition(where: Filter) -> models.Filter:
-    """A filter as Qdrant's."""
+    """Our filter as a filter of Qdrant."""
     must: list[Any] = []
     must_not: list[Any] = []
     if where.wanted_cameras is not None:
@@ -88,7 +88,7 @@ def condition(where: Filter) -> models.Filter:
     if where.not_cameras:
         must_not.append(_any("camera", where.unwanted_cameras))
     since, until = (None if time is None else moment(time) for time in (where.since, where.until))
-    if where.undated:  # no item without a time is in one of these spans
+    if where.undated:  # an item without a time is in neither span, so it stays
         spans = ({"lt": since} if since else {}, {"gte": until} if until else {})
         must_not += [_time(**span) for span in spans if span]
     elif since or until:
@@ -109,16 +109,18 @@ def moment(time: datetime) -> str:
 
 
 def nearest(slot: AskedSlot, kind: Any, where: models.Filter, limit: int) -> Any:
-    """The nearest items in this slot alone: as a ``QueryRequest``, or as the ``Prefetch`` of another."""
+    """A request for the nearest items in this slot alone. ``kind``: ``QueryRequest``, or ``Prefetch`` inside one."""
     shown = where if slot.limit is None else models.Filter(must=[where, _above(slot)])
     return kind(query=slot.vector, using=slot.name, filter=shown, params=_EXACT, limit=limit)
 
 
 def ranking(asked: Sequence[AskedSlot], rule: str, where: models.Filter, most: int, limit: int) -> models.QueryRequest:
-    """The nearest ``limit`` to one query by Eq. 9, among the at most ``most`` items of a filter that show a slot of it.
+    """A request for the ``limit`` items nearest to one query by Eq. 9. At most ``most`` items meet the filter and show
+    a slot of the query.
 
-    Their scores are distances below 0. Each slot prefetches all of them: an item that is not prefetched in a slot takes
-    the slot's default distance, 0, and that is right only where it has no vector and so a weight of 0.
+    The scores are negative distances. Each slot must prefetch all of these items, because an item that a slot does not
+    prefetch has the default distance 0 there. That is only correct if the item has no vector there, and so the weight
+    0.
     """
     weights = [[slot.weight, _shown(slot, rule)] for slot in asked]
     terms = [models.MultExpression(mult=[*weight, f"$score[{i}]"]) for i, weight in enumerate(weights)]
@@ -146,12 +148,12 @@ def problems(point: Any, header: GalleryHeader) -> list[str]:
         return [str(error)]
     shown = {slot for i, slot in enumerate(header.slots) if _visibility(i) in point.payload}
     if str(point.id) != point_id(name) or shown != set(point.vector or {}):
-        return [f"Item {name!r}: point {point.id} is not where the id belongs, or shows other slots than it says."]
+        return [f"Item {name!r}: point {point.id} does not fit the id, or its vectors do not fit its visibilities."]
     return []
 
 
 def _shown(slot: AskedSlot, rule: str) -> Any:
-    """What an item brings to the weight of a slot."""
+    """An item's factor of a slot's weight."""
     if slot.limit is not None:
         return _above(slot)
     shown = _visibility(slot.place)
@@ -173,5 +175,5 @@ def _time(**span: str | None) -> models.FieldCondition:
 
 
 def _visibility(slot: int) -> str:
-    """Key of a visibility: by number, as slots may have names that are no key."""
+    """Key of a visibility in the payload. It has the slot's number, because not every name of a slot can be a key."""
     return f"visibility{slot}"

@@ -41,39 +41,40 @@ from partreid.types import PartEmbeddings
 from partreid.types.gallery import CameraSummary, GalleryRecords
 
 COMPACTED = (
-    "segments that the server has not written again yet: it does so in the background, and segments of less than "
-    "100 points it leaves as they are",
+    "segments that the server has not rewritten yet: it does so in the background, and never rewrites segments of "
+    "fewer than 100 points",
     "the server's log (WAL), snapshots and replicas",
     "copies that the file system, the disk or a backup made",
 )
-"""What the compaction of a gallery on Qdrant says nothing of."""
+"""Where deleted items may be left after the compaction of a gallery on Qdrant."""
 
 _MOST_NAMED = 50_000
-"""Candidates named in one request; more are found again by the filter."""
+"""Most candidates named in one request. If there are more, the filter finds them again."""
 
 
 class QdrantStore:
-    """Items as points of a collection, made with the first of them.
+    """Items as points of a collection. The first items create the collection.
 
-    What is promised. A write is acknowledged by the server once it is in its log. Replacing and deleting can be
-    repeated with no harm. Adding looks for the ids first, writes only what is new, and then sees whose addition won, so
-    that of two processes that add one id at once at least one is refused (a server that does not know "insert only"
-    lets the later one win). Qdrant has no transactions: an addition that fails half way is taken back, but if the
-    process is killed there, some of the items stay: add them again with ``upsert``. An answer beside writers may see
-    one item before a change and another behind it; it names no item twice, and as many as there are. Of two processes
-    that give a gallery of an unknown model two different models within the same moment, one is not refused.
+    Guarantees. The server acknowledges a write once it is in the server's log. Replacing and deleting can be repeated
+    without harm. Adding looks for the ids first, writes only new ones, and then checks whose addition won. So if two
+    processes add one id at once, at least one is refused. (A server that does not know "insert only" lets the later one
+    win.) Qdrant has no transactions: an addition that fails half way is taken back, but if the process is killed there,
+    some of the items stay. Add them again with ``upsert``. An answer during a write may contain one item from before a
+    change and another from after it. It contains no item twice, and as many items as there are. If two processes set
+    two different models at the same moment in a gallery of an unknown model, one is not refused.
 
-    The vector of a slot that is not visible is not kept: zeros come back. :meth:`fetch` and :meth:`walk` read all ids
-    first, as Qdrant cannot order texts. Methods as of :class:`~partreid.retrieval.stores.base.GalleryStore`.
+    The vector of a slot that is not visible is not kept, and is read as zeros. :meth:`fetch` and :meth:`walk` read all
+    ids first, because Qdrant cannot order texts. The methods are those of
+    :class:`~partreid.retrieval.stores.base.GalleryStore`.
 
     Args:
-        client: a ``QdrantClient``, also one in its local mode.
+        client: a ``QdrantClient``; its local mode works too.
         collection: the gallery's name.
-        location: what to call it in messages.
-        create: whether to make it where there is none.
+        location: the gallery's name in messages.
+        create: whether to make the gallery if there is none.
 
     Raises:
-        DataError: the server cannot be reached, or there is no such gallery, or of another format.
+        DataError: the server cannot be reached, or the gallery does not exist or has another format.
     """
 
     dtype: torch.dtype | None = torch.float16
@@ -81,22 +82,22 @@ class QdrantStore:
     def __init__(self, client: QdrantClient, collection: str, *, location: str = "", create: bool = True) -> None:
         self.location = location or f"qdrant collection {collection}"
         self._collection = Collection(client, collection, location=self.location)
-        self._header: GalleryHeader | None = None  # once nothing of it can change any more
+        self._header: GalleryHeader | None = None  # kept once it cannot change any more
         if self.header() is None and not create:
             raise DataError(f"There is no gallery at {self.location}. Check the name, or open it with create=True.")
 
     @classmethod
     def open(cls, location: str, *, create: bool = True) -> Self:
-        """The gallery at ``qdrant://host:6333/name``, or ``qdrant+https://host:6333/name``. The key of a server that
-        asks for one is read from the environment: ``QDRANT_API_KEY``.
+        """The gallery at ``qdrant://host:6333/name``, or ``qdrant+https://host:6333/name``. If the server asks for a
+        key, it is read from the environment variable ``QDRANT_API_KEY``.
 
         Raises:
-            DataError: as the constructor; or the location is not of that form.
+            DataError: as the constructor; or the location does not have that form.
         """
         host, port, https, name = qdrant_address(location)
         key = os.environ.get("QDRANT_API_KEY")
         if key is not None and not (key.isascii() and key.isprintable()):
-            raise DataError("QDRANT_API_KEY holds characters that no key has: a line's end, or letters beyond ASCII.")
+            raise DataError("QDRANT_API_KEY holds characters that no key has: a line break or non-ASCII letters.")
         client = QdrantClient(host=host, port=port, https=https, api_key=key, timeout=120, check_compatibility=False)
         try:
             return cls(client, name, location=location, create=create)
@@ -105,7 +106,7 @@ class QdrantStore:
             raise
 
     def read(self, answer: Callable[[], Answer]) -> Answer:
-        return answer()  # there is no one state to hold to: see the class
+        return answer()  # Qdrant cannot hold one state for several reads: see the class
 
     def header(self) -> GalleryHeader | None:
         if self._header is not None:
@@ -151,7 +152,7 @@ class QdrantStore:
                 raise
 
     def delete(self, where: Filter) -> int:
-        """As many as there were a moment before."""
+        """Remove items. The returned number was counted a moment before."""
         count = self.count(where)
         if count:
             with self._collection.explained():
@@ -159,7 +160,7 @@ class QdrantStore:
         return count
 
     def compact(self) -> tuple[str, ...]:
-        """Ask the server to write segments with any deleted points again, from now on."""
+        """Ask the server to rewrite segments with deleted points, from now on."""
         if self.header() is not None:
             with self._collection.explained():
                 self._collection.vacuum()
@@ -169,7 +170,7 @@ class QdrantStore:
         return self._page(self._names(where), limit=limit)
 
     def walk(self, where: Filter, *, size: int) -> Iterator[GalleryRecords]:
-        """All items whose ids were there at the first page, each as it is when its page is read."""
+        """All items whose ids existed at the first page, each in the state in which its page is read."""
         if self.header() is not None:
             names = self._names(where)
             yield from pages(lambda after: self._page(names, limit=size, after=after))
@@ -178,8 +179,8 @@ class QdrantStore:
         check_rule(rule.matching, "Qdrant")
         if rule.matching.normalize:
             raise ConfigError(
-                "Qdrant compares vectors as they are kept: normalize=True cannot be chosen at a search. Add "
-                "embeddings.normalized() and search with such, or copy the items into a gallery in a folder."
+                "Qdrant compares vectors as they are stored, so a search cannot choose normalize=True. Add and search "
+                "with embeddings.normalized(), or copy the items into a gallery in a folder."
             )
         header = self.header()
         assert header is not None
@@ -208,23 +209,23 @@ class QdrantStore:
             return sorted({point.payload["id"] for point in self._collection.scroll(asking.condition(where))})
 
     def _page(self, names: list[str], *, limit: int, after: str = "") -> GalleryRecords:
-        """The next items of some ids that are still there."""
+        """The next items among these ids that still exist."""
         header = self.header()
         assert header is not None
         with self._collection.explained():
             start, found = bisect_right(names, after), asking.records([], header)
-            while not len(found) and (page := names[start : start + limit]):  # a page may be deleted by now
+            while not len(found) and (page := names[start : start + limit]):  # a whole page may be deleted by now
                 found = asking.records(list(self._collection.points([*map(point_id, page)], header)), header)
                 start += limit
         return found[sorted(range(len(found)), key=lambda i: found.items[i].id)]
 
     def _agree(self, new: PartEmbeddings) -> GalleryHeader:
-        """Begin the gallery with these embeddings, or see that they are like those in it."""
+        """Begin the gallery with these embeddings, or check that they fit the gallery."""
         header = self.header()
         if header is None:
             try:
                 self._collection.begin(GalleryHeader.of(new))
-            except (ApiException, ValueError):  # where another process was quicker, there is a header now
+            except (ApiException, ValueError):  # if another process was quicker, there is a header now
                 if self.header() is None:
                     raise
             header = self.header()
@@ -248,12 +249,13 @@ class QdrantStore:
             self._collection.remove(models.Filter(must=[some, mine]))
 
     def _near(self, asked: list[AskedSlot], rule: SearchRule, header: GalleryHeader) -> list[str]:
-        """Points near to one query.
+        """Points near one query.
 
-        First the nearest of each slot alone, then Eq. 9 among all of these. An item in none of those lists is, in each
-        of its slots, at least as far as the list's last one (a list that is not full holds all there are): its weighted
-        mean is at least the smallest of these last distances. Once the k-th distance found, with room for
-        rounding, lies below that, all other items are farther. Until then the lists grow; in the end they hold all.
+        First it lists the nearest points in each slot alone, then it ranks all of these by Eq. 9. In each of its slots,
+        an item in none of the lists is at least as far as the last point of that slot's list. (A list that is not full
+        holds all points.) So its weighted mean is at least the smallest of these last distances. Once the k-th distance
+        found lies below that, with room for rounding, all other items are farther. Until then the lists grow, in the
+        end to all points.
         """
         where, limit = asking.condition(rule.where), max(256, 8 * rule.k)
         while asked:
@@ -274,8 +276,8 @@ class QdrantStore:
     def _ranked(
         self, ranking: Callable[[int], models.QueryRequest], k: int, further: tuple[float, float]
     ) -> tuple[float, list[str]]:
-        """The distance up to which items may be among the k nearest (infinite: fewer than k can be compared), and the
-        points up to there."""
+        """The distance up to which items may be among the k nearest, and the points within it. The distance is infinite
+        if fewer than k items can be compared."""
         limit = k + 32
         while True:
             (points,) = self._collection.ask([ranking(limit)])
