@@ -19,9 +19,8 @@ from partreid.models.backbones import build_backbone, preprocess_for
 from partreid.models.backbones.graph import FileBackbone
 from partreid.models.backbones.openvino_file import read_openvino
 from partreid.models.build import build_network
-from partreid.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from partreid.models.checkpoint import Checkpoint, load_backbone, load_checkpoint, save_checkpoint
 from partreid.models.model_config import ModelConfig
-from partreid.models.trained_layers import load_backbone
 from partreid.runtime import RuntimeConfig
 from tests.models.tiny_networks import IMAGENET_BYTES, model_of, named, save_onnx, save_openvino
 

@@ -196,34 +196,6 @@ def test_a_training_starts_from_the_backbone_of_a_run(trained: str, new: str, tm
         build_model(tiny_config("model.backbone=efficientnet_lite0", f"pretrained={tmp_path / 'first'}"), 3)
 
 
-def test_a_training_starts_from_all_layers_that_embed(tmp_path: Path) -> None:
-    first = build_model(tiny_config("seed=1"), 3)
-    run = f"pretrained={save_checkpoint(Checkpoint(first, PreprocessConfig()), tmp_path / 'first')}"
-    whole = build_model(tiny_config(run, "pretrained_layers=all"), 5).state_dict()
-    fresh = build_model(tiny_config(run), 5).state_dict()
-    identities = {key for key in whole if "neck" in key and "classifier" in key}
-    assert len(identities) == 3 + 5
-    theirs = first.state_dict()
-    assert all(torch.equal(value, theirs[key]) for key, value in whole.items() if key not in identities)
-    assert all(len(whole[key]) == 5 and whole[key].std() > 0 for key in identities)
-    for key in ("part_classifier.classifier.weight", "heads.parts.layers.0.weight"):
-        assert not torch.equal(fresh[key], theirs[key])
-    with pytest.raises(CheckpointError, match=r"finds the parts .* and this model .* pretrained_layers=backbone"):
-        build_model(tiny_config(run, "pretrained_layers=all", "model.parts=four"), 5)
-    with pytest.raises(CheckpointError, match=r"heads\.parts\.layers\.0\.weight is \(16, 512\), expected \(8, 512\)"):
-        build_model(tiny_config(run, "pretrained_layers=all", "model.embedding_dim=8"), 5)
-
-
-def test_all_layers_are_those_of_a_trained_model(tmp_path: Path) -> None:
-    for start in ("imagenet", "none"):
-        with pytest.raises(ConfigError, match=rf"pretrained = {start} has none: name one with --set pre"):
-            tiny_config(f"pretrained={start}", "pretrained_layers=all")
-    file = tmp_path / "weights.pth"
-    torch.save(build_model(tiny_config(), 3).backbone.state_dict(), file)
-    with pytest.raises(CheckpointError, match="is a file, and a checkpoint is a folder"):
-        build_model(tiny_config(f"pretrained={file}", "pretrained_layers=all"), 3)
-
-
 def test_a_folder_called_imagenet_is_no_run_to_start_from(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("imagenet", "none"):

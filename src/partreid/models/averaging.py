@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from partreid.errors import CheckpointError, ConfigError
+from partreid.models.build import build_network
 from partreid.models.checkpoint import Checkpoint, load_checkpoint
 from partreid.models.model_config import ModelConfig
-from partreid.models.trained_layers import without_identities
 from partreid.objects import guided
 
 _COMPARISON = ("visibility", "visibility_threshold", "foreground_embedding", "normalize_embeddings", "slot_weights")
@@ -62,6 +62,15 @@ def average_checkpoints(sources: Sequence[str | Path], weights: Sequence[float] 
     return first
 
 
+def without_identities(checkpoint: Checkpoint) -> Checkpoint:
+    """The same model without its identity classifiers, which only training uses. Both models share the backbone."""
+    model = checkpoint.model
+    smaller = build_network(model.config, 0, backbone=model.backbone)
+    empty = {key for key, value in smaller.state_dict().items() if value.numel() == 0}
+    smaller.load_state_dict({key: value[:0] if key in empty else value for key, value in model.state_dict().items()})
+    return Checkpoint(smaller.eval(), checkpoint.preprocess)
+
+
 def _share_of(value: Tensor, share: float) -> Tensor:
     """What a tensor adds to the mean, in double precision; a counter stays as it is."""
     return value.double() * share if value.is_floating_point() else value
@@ -109,5 +118,5 @@ def _check_related(state: dict[str, Tensor], start: dict[str, Tensor], name: str
         raise CheckpointError(
             f"{name} and {first_name} were not trained from one start: the mean cosine of their backbones' weights is "
             f"{cosine:.2f}, and {_RELATED} is the least. An average of unrelated weights embeds nothing. Train one of "
-            "them from the other: --set pretrained=RUN --set pretrained_layers=all."
+            "them from the other: --set pretrained=RUN."
         )

@@ -20,13 +20,14 @@ from safetensors.torch import save_model
 from partreid.errors import CheckpointError, ConfigError, WrongTypeError
 from partreid.files import atomic_folder, nameable, recover_folder
 from partreid.json_files import read_json
-from partreid.models.backbones import build_backbone, preprocess_for
+from partreid.models.backbones import Backbone, FineMap, build_backbone, preprocess_for
 from partreid.models.backbones.network_files import as_network, is_network_file
 from partreid.models.backbones.weights import load_exactly, plain_names, read_state_dict, tensor_shapes
 from partreid.models.build import build_fitting, build_network
 from partreid.models.carried import (
     FILES_ENTRY,
     FOLDER,
+    check_same_file,
     check_whole,
     named_files,
     portable_config,
@@ -181,6 +182,24 @@ def _overridden(config: ModelConfig, overrides: Sequence[str] | Mapping[str, obj
             f"{', '.join(changed.slots)}. Train with other parts instead."
         )
     return changed
+
+
+def load_backbone(backbone: Backbone, source: str | Path) -> None:
+    """Load the backbone weights of a trained model, for a training that starts from it.
+
+    Args:
+        backbone: filled in place; with or without a finer map, which has no weights.
+        source: as in :func:`load_checkpoint`.
+
+    Raises:
+        CheckpointError: there is no checkpoint, or its backbone is another; every key that does not fit is listed.
+    """
+    path = find_checkpoint(source) / WEIGHTS_FILE
+    check_same_file(backbone, path.with_name(CONFIG_FILE))
+    prefix = "backbone."
+    state = {k.removeprefix(prefix): v for k, v in read_state_dict(path).items() if k.startswith(prefix)}
+    state = {k.removeprefix(prefix): v for k, v in state.items()}  # a FineMap's state has the backbone twice
+    load_exactly(backbone.backbone if isinstance(backbone, FineMap) else backbone, state, source=str(path))
 
 
 def read_metrics(source: str | Path) -> dict[str, Any]:

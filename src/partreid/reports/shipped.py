@@ -30,6 +30,7 @@ from partreid.files import atomic_folder, write_text
 from partreid.inference.extractor import PartExtractor
 from partreid.json_files import read_json
 from partreid.models import shipped
+from partreid.models.averaging import without_identities
 from partreid.models.card import CARD_FILE, COMMAND, front_matter, given, taken, uses
 from partreid.models.checkpoint import (
     CONFIG_FILE,
@@ -42,7 +43,6 @@ from partreid.models.checkpoint import (
     read_metrics,
     save_checkpoint,
 )
-from partreid.models.trained_layers import without_identities
 from partreid.reports.evaluate import evaluate
 from partreid.reports.promises import rule_words
 from partreid.retrieval.calibration import CALIBRATION_FILE

@@ -25,7 +25,7 @@ from partreid.types import ReIDImage
 _HEAD = 1 << 16
 """The digest covers a file's size and so many bytes at its beginning. Most images are not larger."""
 
-_MAY_CHANGE = ("optimizer.epochs", "labels", "pretrained", "pretrained_layers")
+_MAY_CHANGE = ("optimizer.epochs", "labels", "pretrained")
 """Fields that may differ in the same training: its length, and the names of labels and starting weights."""
 
 _WAY_OUT = (

@@ -17,9 +17,9 @@ from partreid.losses.loss_config import ObjectiveConfig
 from partreid.losses.objective import objective
 from partreid.models.backbones import build_backbone
 from partreid.models.build import build_network
+from partreid.models.checkpoint import load_backbone
 from partreid.models.network import ReIDNetwork
 from partreid.models.shipped import is_shipped
-from partreid.models.trained_layers import load_backbone, load_embedding_layers
 from partreid.training.cached_maps import MapBatch
 from partreid.training.distributed import synchronize_batchnorm
 from partreid.training.ema import WeightAverage
@@ -32,10 +32,10 @@ if TYPE_CHECKING:  # its import takes a second
 
 
 def build_model(config: TrainConfig, num_identities: int) -> ReIDNetwork:
-    """A new model with its pretrained layers; new layers are random by ``config.seed``.
+    """A new model with its pretrained backbone; new layers are random by ``config.seed``.
 
     Raises:
-        CheckpointError: the pretrained weights are missing or do not fit, or are a file where all layers are wanted.
+        CheckpointError: the pretrained weights are missing or do not fit.
     """
     torch.manual_seed(config.seed)
     # The word comes first, because a folder of ImageNet's images may be called "imagenet".
@@ -47,12 +47,9 @@ def build_model(config: TrainConfig, num_identities: int) -> ReIDNetwork:
     backbone = build_backbone(
         model.backbone, output_stride=model.output_stride, map_stride=model.map_stride, weights=weights
     )
-    if trained and config.pretrained_layers == "backbone":
+    if trained:
         load_backbone(backbone, config.pretrained)
-    network = build_network(config.model, num_identities, backbone=backbone)
-    if config.pretrained_layers == "all":
-        load_embedding_layers(network, config.pretrained)
-    return network
+    return build_network(config.model, num_identities, backbone=backbone)
 
 
 def new_learner(

@@ -118,11 +118,7 @@ class TrainConfig(ConfigModel):
     """How several devices share the work."""
     pretrained: str = "imagenet"
     """Initial weights of the backbone: "imagenet" (if a package contains the file), a file of such weights, the folder
-    of a run (see ``pretrained_layers``), or "none".
-    """
-    pretrained_layers: Literal["backbone", "all"] = "backbone"
-    """What is taken from the run that ``pretrained`` names: its backbone; or "all" that embeds, with part classifier
-    and heads, and only the identity classifiers are new. "all" needs the same parts and sizes.
+    of a run (its backbone), or "none".
     """
     labels: str = "auto"
     """Label folder within each set's ``masks``; "auto" = the only one; if several are given with commas, the first
@@ -163,16 +159,6 @@ class TrainConfig(ConfigModel):
                 f"the own embedding of model.backbone = {name} is for images {made_for[0]}×{made_for[1]}, and not "
                 f"{given.height}×{given.width}: --set preprocess.height={made_for[0]} "
                 f"--set preprocess.width={made_for[1]}"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _all_layers_are_of_a_run(self) -> TrainConfig:
-        if self.pretrained_layers == "all" and self.pretrained in (IMAGENET, NO_WEIGHTS):
-            raise ValueError(
-                f"pretrained_layers = all takes part classifier and heads of a trained model, and pretrained = "
-                f"{self.pretrained} has none: name one with --set pretrained=shipped or a run's folder, or leave "
-                "pretrained_layers out"
             )
         return self
 
