@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 from tests.api.public_api import DOORS, names  # noqa: E402 - of the checkout
 
-CARD = "src/partreid/models/shipped_models/partreid-light-3/README.md"
+CARD = "src/partreid/models/shipped_models/partreid-light-4/README.md"
 FROM_THE_ROOT = {
     "CHANGELOG.md": "changelog.md",
     "CODE_OF_CONDUCT.md": "code_of_conduct.md",

@@ -70,6 +70,16 @@ def test_weights_that_make_no_mean(folder: Path, weights: list[float]) -> None:
         average_checkpoints([folder, folder], weights)
 
 
+def test_data_sets_are_those_of_all_models_if_all_are_known(start: BPBReID, folder: Path, tmp_path: Path) -> None:
+    one, two = ({"name": name, "images": 4} for name in ("street", "crowd"))
+    runs = []
+    for number, data in enumerate(([one], [one, two])):
+        metrics = {"data": data, "mAP": 0.5}
+        runs.append(save_checkpoint(Checkpoint(start, SIZE, metrics), tmp_path / str(number)))
+    assert average_checkpoints(runs).metrics == {"data": [one, two]}
+    assert average_checkpoints([*runs, folder]).metrics == {}
+
+
 def test_one_model_has_no_average(folder: Path) -> None:
     for sources in ([folder], [], str(folder)):
         with pytest.raises(ConfigError, match="needs two or more models"):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,7 +40,8 @@ def average_checkpoints(sources: Sequence[str | Path], weights: Sequence[float] 
         weights: a positive number for each source; their sum does not matter. Default: all alike.
 
     Returns:
-        The model; it has no metrics and no calibration, because those of its sources do not hold for it.
+        The model. Its metrics are the data sets that all its sources were trained on, if each source names its own.
+        Scores and calibrations are not kept, because those of the sources do not hold for it.
 
     Raises:
         ConfigError: fewer than two sources, or weights that do not fit them.
@@ -47,11 +51,14 @@ def average_checkpoints(sources: Sequence[str | Path], weights: Sequence[float] 
     if isinstance(sources, str | Path) or len(sources) < 2:
         raise ConfigError(f"An average needs two or more models, got {sources!r:.80}.")
     shares = _shares(weights, len(sources))
-    first = without_identities(load_checkpoint(sources[0]))
+    read = load_checkpoint(sources[0])
+    first, data = without_identities(read), [read.metrics.get("data")]
     start = {key: value.clone() for key, value in first.model.state_dict().items()}
     mean = {key: _share_of(value, shares[0]) for key, value in start.items()}
     for source, share in zip(sources[1:], shares[1:], strict=True):
-        other = without_identities(load_checkpoint(source))
+        read = load_checkpoint(source)
+        data.append(read.metrics.get("data"))
+        other = without_identities(read)
         _check_alike(other, first, str(source), str(sources[0]))
         state = other.model.state_dict()
         _check_related(state, start, str(source), str(sources[0]))
@@ -59,7 +66,7 @@ def average_checkpoints(sources: Sequence[str | Path], weights: Sequence[float] 
             if value.is_floating_point():
                 mean[key] += _share_of(value, share)
     first.model.load_state_dict({key: value.to(start[key].dtype) for key, value in mean.items()})
-    return first
+    return replace(first, metrics=_all_data(data))
 
 
 def without_identities(checkpoint: Checkpoint) -> Checkpoint:
@@ -82,6 +89,17 @@ def _shares(weights: Sequence[float] | None, number: int) -> list[float]:
     if len(given) != number or not all(math.isfinite(weight) and weight > 0 for weight in given):
         raise ConfigError(f"Expected {number} positive weights, one for each model, got {weights!r:.80}.")
     return [weight / sum(given) for weight in given]
+
+
+def _all_data(lists: Sequence[Any]) -> dict[str, Any]:
+    """Every data set that one of the models was trained on, once; nothing if one of them does not name its own."""
+    if not all(lists):
+        return {}
+    every: list[Any] = []
+    for one in itertools.chain.from_iterable(lists):
+        if one not in every:
+            every.append(one)
+    return {"data": every}
 
 
 def _check_alike(other: Checkpoint, first: Checkpoint, name: str, first_name: str) -> None:
