@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -26,7 +26,7 @@ from partreid.functional.ranking import (
     summarize_scores,
 )
 from partreid.objects import Guided, guided
-from partreid.retrieval.matching import MatchingConfig
+from partreid.retrieval.matching import MatchingConfig, rows_of
 from partreid.types import EvaluationResult, PartEmbeddings, check_comparable
 from partreid.types._id_values import Ids, is_unknown
 from partreid.types.ids import JUNK, match_cameras, match_persons
@@ -195,35 +195,61 @@ def evaluate_embeddings(
         >>> result.rank(1), result.mean_ap
         (1.0, 1.0)
     """
-    matching, options = MatchingConfig.given(matching), EvaluationConfig.given(options)
+    (result,) = evaluate_rules(query, gallery, query_ids, gallery_ids, [MatchingConfig.given(matching)], options)
+    return result
+
+
+def evaluate_rules(
+    query: PartEmbeddings,
+    gallery: PartEmbeddings,
+    query_ids: Identities | tuple[Ids, Ids | None],
+    gallery_ids: Identities | tuple[Ids, Ids | None],
+    rules: Sequence[MatchingConfig],
+    options: EvaluationConfig | None = None,
+) -> list[EvaluationResult]:
+    """:func:`evaluate_embeddings` under each of several rules that normalise alike, in one pass over the vectors.
+
+    Re-ranking takes its memory for each rule.
+    """
+    options = EvaluationConfig.given(options)
     check_comparable(query, gallery)
-    matching = matching.resolved(query, gallery)
+    rules = [rule.resolved(query, gallery) for rule in rules]
     matched = MatchedIdentities.of(query_ids, gallery_ids, sizes=(len(query), len(gallery)))
     asked, stored = matched.counted
     query, gallery, ids = matched.without_junk(query, gallery)
-    budget = options.memory_budget_mib * 2**20
-    reranker, for_each = None, _RANKED_BYTES * len(gallery)
+    budget, for_each, rerankers = options.memory_budget_mib * 2**20, _RANKED_BYTES, []
     if options.reranking is not None:
-        budget, for_each = budget // 2, _RERANKED_BYTES * len(gallery)
-        reranker = Reranker(query, gallery, matching=matching, config=options.reranking, memory_budget=budget)
-    rows = matching.rows(query, gallery, memory_budget=budget)
-    result = summarize_scores(
-        QueryScores.cat(_score_blocks(rows, rows.blocks(beside=for_each), ids, reranker)).spread(asked),
-        num_gallery=len(gallery),
-        protocol=ids.protocol if reranker is None else reranked(ids.protocol),
-        max_rank=options.max_rank,
-        num_junk=(int((~asked).sum()), int((~stored).sum())),
-    )
-    return with_confidence(result, samples=options.bootstrap, seed=options.seed) if options.bootstrap else result
+        budget, for_each = budget // 2, _RERANKED_BYTES
+        how = {"config": options.reranking, "memory_budget": budget}
+        rerankers = [Reranker(query, gallery, matching=rule, **how) for rule in rules]
+    rows = rows_of(rules, query, gallery, memory_budget=budget)
+    blocks = rows.blocks(beside=for_each * len(rules) * len(gallery))
+    results = [
+        summarize_scores(
+            QueryScores.cat(scores).spread(asked),
+            num_gallery=len(gallery),
+            protocol=reranked(ids.protocol) if rerankers else ids.protocol,
+            max_rank=options.max_rank,
+            num_junk=(int((~asked).sum()), int((~stored).sum())),
+        )
+        for scores in _score_blocks(rows, blocks, ids, len(rules), rerankers)
+    ]
+    if not options.bootstrap:
+        return results
+    return [with_confidence(result, samples=options.bootstrap, seed=options.seed) for result in results]
 
 
 def _score_blocks(
-    rows: DistanceRows, blocks: Sequence[slice], ids: MatchedIdentities, reranker: Reranker | None
-) -> Iterator[QueryScores]:
-    whole = rows.room(max((some.stop - some.start for some in blocks), default=0))
+    rows: DistanceRows, blocks: Sequence[slice], ids: MatchedIdentities, rules: int, rerankers: Sequence[Reranker]
+) -> list[list[QueryScores]]:
+    """Of each of so many rules the scores of each block."""
+    scores: list[list[QueryScores]] = [[] for _ in range(rules)]
+    longest = max((some.stop - some.start for some in blocks), default=0)
+    whole = rows.room(rules * longest).unflatten(0, (rules, longest))
     for some in blocks:
-        distances = rows.write(some, whole[: some.stop - some.start])
-        if reranker is not None:
-            distances = reranker.rerank(distances, first=some.start)
         views = (None, None) if ids.views is None else (ids.views[0][some], ids.views[1])
-        yield score_rows(distances, ids.pids[0][some], ids.pids[1], *views)
+        for r, distances in enumerate(rows.write(some, whole[:, : some.stop - some.start])):
+            if rerankers:
+                distances = rerankers[r].rerank(distances, first=some.start)
+            scores[r].append(score_rows(distances, ids.pids[0][some], ids.pids[1], *views))
+    return scores

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _PER_SLOT = 4  # numbers kept all the time for an image's slot: length, factor, scale, and what is on the way to them
-_BUFFERS = 4  # arrays of a block's size: sums, products, what is spread over columns, what computing again needs
+_BUFFERS = 3  # arrays of a block's size beside sums: products, what is spread over columns, what computing again needs
 _LARGEST = (1024, 2048)  # queries and gallery images of a block on a CPU: large, as matrix products need it
 _WORTH_GATHERING = 64  # queries; with fewer, gathering a gallery's rows costs more than multiplying all of them
 _SHORTEST = 1e-12  # what a shorter vector is divided by when it is normalised
@@ -38,8 +38,11 @@ _RECOMPUTE_BELOW = 1e-2
 class DistanceRows:
     """Rows of the weighted mean distances of queries to a gallery (Eq. 9), some queries at a time.
 
+    Several means of the same vectors, which differ in slots or weights, share the products of these vectors.
+
     Args:
-        query, gallery: the two sides. memory_budget: bytes to work in, beside what is written.
+        query, gallery: the two sides, with factors for the same R means. memory_budget: bytes to work in, beside what
+            is written.
     """
 
     def __init__(self, query: Side, gallery: Side, *, memory_budget: int) -> None:
@@ -49,9 +52,12 @@ class DistanceRows:
         self._loops: ModuleType | None = None
         if self._on_cpu and self.dtype == torch.float32:
             self._loops = compiled_loops(len(query) * len(gallery) * self._slots)
-        hidden = not bool((query.factors > 0).all() and (gallery.factors > 0).all())
+        seen, shown = (side.factors > 0 for side in (query, gallery))
+        hidden = not bool(seen.any(dim=0).all() and shown.any(dim=0).all())
+        self._means = _by_slot(seen.any(dim=1) & shown.any(dim=1))
+        self._buffers = _BUFFERS + len(query.factors)
         self._gather = self._loops is not None or (self._on_cpu and hidden and len(query) >= _WORTH_GATHERING)
-        kept = _PER_SLOT * self._slots * (len(query) + len(gallery))
+        kept = (_PER_SLOT - 1 + len(query.factors)) * self._slots * (len(query) + len(gallery))
         self._memory = max(1, memory_budget // self.dtype.itemsize - kept)
         self._height, self._breadth = self._sides()
 
@@ -64,7 +70,7 @@ class DistanceRows:
         """The queries in as many at a time as keep within the memory budget, where the caller needs so many bytes
         ``beside`` for each query: the more, the faster."""
         image = self._slots * self._width
-        left = self._memory * 7 // 8 - _BUFFERS * self._height * self._breadth - image * self._breadth
+        left = self._memory * 7 // 8 - self._buffers * self._height * self._breadth - image * self._breadth
         return even_slices(len(self._query), left // (image + beside // self.dtype.itemsize))
 
     @no_grad
@@ -81,10 +87,12 @@ class DistanceRows:
 
     @no_grad
     def write(self, some: slice, out: Tensor) -> Tensor:
-        """Distances of some queries, of :meth:`blocks`, to the whole gallery; ``out`` [q, G] is filled and returned."""
-        work = out.new_empty(_BUFFERS, self._height * self._breadth)
+        """Distances of some queries, of :meth:`blocks`, to the whole gallery; ``out`` is filled and returned: [q, G],
+        or [R, q, G] of R means."""
+        means = out[None] if out.ndim == 2 else out
+        work = out.new_empty(self._buffers, self._height * self._breadth)
         space = self._space(self._breadth)
-        parts = even_slices(len(out), self._height)
+        parts = even_slices(means.shape[1], self._height)
         queries = []
         for part in parts:
             images = slice(some.start + part.start, some.start + part.stop)
@@ -92,55 +100,65 @@ class DistanceRows:
         for columns in even_slices(len(self._gallery), self._breadth):
             gallery = self._gallery.block(columns, space)
             for part, query in zip(parts, queries, strict=True):
-                self._write_block(query, gallery, work, out[part, columns])
+                self._write_block(query, gallery, work, means[:, part, columns])
         return out
 
     def _write_block(self, query: Block, gallery: Block, work: Tensor, out: Tensor) -> None:
         """Weighted mean distances of two blocks."""
-        total, other = (_shaped(flat, len(out), out.shape[1]) for flat in work[:2])
-        total.zero_()
-        for s in range(self._slots):
+        other, *totals = (_shaped(flat, *out.shape[1:]) for flat in (work[0], *work[_BUFFERS:]))
+        for total in totals:
+            total.zero_()
+        for s, means in enumerate(self._means):
+            if not means:
+                continue
             a, b = (block.vectors[s, : block.counts[s]] for block in (query, gallery))
-            products = _shaped(work[2], len(a), len(b))
+            products = _shaped(work[1], len(a), len(b))
             torch.addmm(products, a, b.T, beta=0, alpha=-2, out=products)
+            add = self._add if self._loops is None else self._add_compiled
+            add(work, (query, gallery), s, {r: totals[r] for r in means})
+        for r, (total, mean) in enumerate(zip(totals, out, strict=True)):
+            weight = torch.mm(query.factors[r].T, gallery.factors[r], out=other)
             if self._loops is None:
-                self._add(products, (query, gallery), s, total, other)
+                # 0 / 0 = NaN where no slot is compared.
+                mean.copy_(total.div_(weight).nan_to_num_(nan=torch.inf, posinf=torch.inf))
             else:
-                self._add_compiled(products, (query, gallery), s, total)
-        weight = torch.mm(query.factors.T, gallery.factors, out=other)
-        if self._loops is None:
-            # 0 / 0 = NaN where no slot is compared.
-            out.copy_(total.div_(weight).nan_to_num_(nan=torch.inf, posinf=torch.inf))
-        else:
-            self._loops.divide(total.numpy(), weight.numpy(), out.numpy())
+                self._loops.divide(total.numpy(), weight.numpy(), mean.numpy())
 
-    def _add(self, products: Tensor, blocks: tuple[Block, Block], slot: int, total: Tensor, spread: Tensor) -> None:
-        """Add one slot's weighted distances, made of its products, to the sums."""
-        (height, breadth), (query, gallery) = products.shape, blocks
+    def _add(self, work: Tensor, blocks: tuple[Block, Block], slot: int, totals: dict[int, Tensor]) -> None:
+        """Add one slot's weighted distances, made of its products, to the sums of the means that compare it."""
+        query, gallery = blocks
+        height, breadth = (block.counts[slot] for block in blocks)
         vectors = query.vectors[slot, :height], gallery.vectors[slot, :breadth]
         lengths = query.lengths[slot, :height], gallery.lengths[slot, :breadth]
-        distance = euclidean(products, vectors, lengths, memory=self._memory // 8)
+        distance = euclidean(_shaped(work[1], height, breadth), vectors, lengths, memory=self._memory // 8)
         if not distance.numel():
             return
-        if breadth < total.shape[1]:
-            distance = torch.index_select(distance, 1, gallery.rows[slot], out=spread[:height])
-        distance.mul_(gallery.factors[slot]).mul_(query.weights[slot, :height, None])
-        if height < len(total):
-            total.index_add_(0, query.places[slot, :height], distance)
-        else:
-            total.add_(distance)
+        images = gallery.factors.shape[2]
+        spare, other = (_shaped(flat, height, images) for flat in work[:2])
+        if breadth < images:
+            distance, spare = torch.index_select(distance, 1, gallery.rows[slot], out=spare), other
+        for r, total in totals.items():
+            last = r == max(totals)
+            weighted = torch.mul(distance, gallery.factors[r, slot], out=distance if last else spare)
+            weighted.mul_(query.weights[r, slot, :height, None])
+            if height < len(total):
+                total.index_add_(0, query.places[slot, :height], weighted)
+            else:
+                total.add_(weighted)
 
-    def _add_compiled(self, products: Tensor, blocks: tuple[Block, Block], slot: int, total: Tensor) -> None:
-        """The same by one compiled loop, in as many threads as PyTorch has."""
+    def _add_compiled(self, work: Tensor, blocks: tuple[Block, Block], slot: int, totals: dict[int, Tensor]) -> None:
+        """The same by one compiled loop for each mean, in as many threads as PyTorch has."""
         assert self._loops is not None
-        add, sums = self._loops.add_distances, total.numpy()
-        arrays = products.numpy(), *(block.slot(slot) for block in blocks)
-        if torch.get_num_threads() == 1:
-            add(*arrays, (0, len(sums)), sums)
-            return
-        slices = even_slices(len(sums), math.ceil(len(sums) / torch.get_num_threads()))
-        with ThreadPoolExecutor(len(slices)) as pool:
-            list(pool.map(lambda some: add(*arrays, (some.start, some.stop), sums), slices))
+        add, threads = self._loops.add_distances, torch.get_num_threads()
+        products = _shaped(work[1], *(block.counts[slot] for block in blocks)).numpy()
+        for r, total in totals.items():
+            arrays, sums = (products, *(block.slot(slot, r) for block in blocks)), total.numpy()
+            if threads == 1:
+                add(*arrays, (0, len(sums)), sums)
+                continue
+            slices = even_slices(len(sums), math.ceil(len(sums) / threads))
+            with ThreadPoolExecutor(len(slices)) as pool:
+                list(pool.map(lambda some: add(*arrays, (some.start, some.stop), sums), slices))
 
     def _space(self, images: int) -> Tensor | None:
         """Room to gather the rows of so many images, if they are gathered."""
@@ -151,11 +169,16 @@ class DistanceRows:
         """Queries and gallery images of a block that takes at most half the memory (at least 1×1)."""
         # A square block reads each vector the fewest times: solve buffers·n² + 3·image·n = memory for n.
         memory, image = self._memory // 2, self._slots * self._width
-        side = int((math.sqrt(9 * image**2 + 4 * _BUFFERS * memory) - 3 * image) / (2 * _BUFFERS))
+        side = int((math.sqrt(9 * image**2 + 4 * self._buffers * memory) - 3 * image) / (2 * self._buffers))
         tallest, broadest = _LARGEST if self._on_cpu else (side, len(self._gallery))
         height = max(1, min(len(self._query), side, tallest))
-        breadth = (memory - 2 * image * height) // (_BUFFERS * height + image)
+        breadth = (memory - 2 * image * height) // (self._buffers * height + image)
         return height, max(1, min(len(self._gallery), breadth, broadest))
+
+
+def _by_slot(used: Tensor) -> list[list[int]]:
+    """Of each slot the means that compare it in any pair, from a mask [R, S]."""
+    return [[r for r, compares in enumerate(column) if compares] for column in used.T.tolist()]
 
 
 def _shaped(flat: Tensor, height: int, breadth: int) -> Tensor:
@@ -167,9 +190,9 @@ class Block(NamedTuple):
 
     Attributes:
         vectors: [S, n, D] of each slot ``counts`` rows. lengths: [S, n] their squared lengths.
-        weights: [S, n] their factors. counts: of each slot. places: [S, n] int64 the image that each row is of.
+        weights: [R, S, n] their factors. counts: of each slot. places: [S, n] int64 the image that each row is of.
         rows: [S, n] int64 the row of each image; 0 where it has none.
-        factors: [S, n] of each image; 0 where it has no row.
+        factors: [R, S, n] of each image; 0 where it has no row.
     """
 
     vectors: Tensor
@@ -180,11 +203,12 @@ class Block(NamedTuple):
     rows: Tensor
     factors: Tensor
 
-    def slot(self, slot: int) -> tuple[np.ndarray, ...]:
-        """One slot for compiled loops: vectors, lengths, weights and places of its rows; row and factor of each
-        image."""
-        own = (t[slot, : self.counts[slot]] for t in (self.vectors, self.lengths, self.weights, self.places))
-        return tuple(tensor.numpy() for tensor in (*own, self.rows[slot], self.factors[slot]))
+    def slot(self, slot: int, mean: int) -> tuple[np.ndarray, ...]:
+        """One slot in one mean for compiled loops: vectors, lengths, weights and places of its rows; row and factor of
+        each image."""
+        tensors = self.vectors, self.lengths, self.weights[mean], self.places
+        own = (tensor[slot, : self.counts[slot]] for tensor in tensors)
+        return tuple(tensor.numpy() for tensor in (*own, self.rows[slot], self.factors[mean, slot]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,7 +216,8 @@ class Side:
     """One side of a comparison.
 
     Attributes:
-        vectors: [N, S, D]. factors: [N, S] this side's factor of each slot's weight, in the working precision.
+        vectors: [N, S, D]. factors: [R, N, S] this side's factor of each slot's weight in R means, in the working
+            precision; 0 = not compared.
         lengths: [N, S] squared lengths of the vectors as they are compared.
         scale: [N, S] what the vectors are multiplied with first; None = nothing.
     """
@@ -204,7 +229,7 @@ class Side:
 
     @classmethod
     def of(cls, embeddings: PartEmbeddings, factors: Tensor, *, normalize: bool, memory_budget: int) -> Side:
-        """A side in the precision of its factors [N, S]; errors as in :func:`squared_lengths`."""
+        """A side in the precision of its factors [R, N, S]; errors as in :func:`squared_lengths`."""
         lengths = squared_lengths(embeddings, dtype=factors.dtype, memory_budget=memory_budget)
         if not normalize:
             return cls(embeddings.vectors, factors, lengths, None)
@@ -219,25 +244,25 @@ class Side:
         """Some images.
 
         Args:
-            space: [S, at least n, D] to gather the rows in that have a factor above 0; None = every row counts, and
+            space: [S, at least n, D] to gather the rows in that have a factor above 0 in any mean; None = every row counts, and
                 stays where it is if it needs no change.
         """
-        factors, lengths = self.factors[some].T.contiguous(), self.lengths[some].T
+        factors, lengths = self.factors[:, some].mT.contiguous(), self.lengths[some].T
         if space is None:
-            every = torch.arange(factors.shape[1], device=factors.device).expand_as(factors)
+            every = torch.arange(lengths.shape[1], device=factors.device).expand_as(lengths)
             vectors = self.vectors[some].to(lengths.dtype)
             if self.scale is not None:
                 vectors = vectors * self.scale[some, :, None]
             counts = [every.shape[1]] * len(every)
             return Block(vectors.transpose(0, 1), lengths, factors, counts, every, every, factors)
-        counted = factors > 0
+        counted = (factors > 0).any(dim=0)
         # A stable sort puts what counts in front.
         places = (~counted).to(torch.uint8).argsort(dim=1, stable=True)
         rows, counts = (counted.cumsum(dim=1) - 1).clamp_(min=0), counted.sum(dim=1).tolist()
         for slot, count in enumerate(counts):
             self._gather(slot, some.start + places[slot, :count], space[slot, :count])
-        lengths, weights = lengths.gather(1, places), factors.gather(1, places)
-        return Block(space[:, : factors.shape[1]], lengths, weights, counts, places, rows, factors)
+        lengths, weights = lengths.gather(1, places), factors.gather(2, places.expand_as(factors))
+        return Block(space[:, : lengths.shape[1]], lengths, weights, counts, places, rows, factors)
 
     def _gather(self, slot: int, images: Tensor, out: Tensor) -> None:
         vectors = self.vectors[:, slot]
