@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -209,7 +209,7 @@ def evaluate_rules(
 ) -> list[EvaluationResult]:
     """:func:`evaluate_embeddings` under each of several rules that normalise alike, in one pass over the vectors.
 
-    Re-ranking takes its memory for each rule.
+    Only one rule can be re-ranked.
     """
     options = EvaluationConfig.given(options)
     check_comparable(query, gallery)
@@ -217,39 +217,37 @@ def evaluate_rules(
     matched = MatchedIdentities.of(query_ids, gallery_ids, sizes=(len(query), len(gallery)))
     asked, stored = matched.counted
     query, gallery, ids = matched.without_junk(query, gallery)
-    budget, for_each, rerankers = options.memory_budget_mib * 2**20, _RANKED_BYTES, []
+    budget, for_each, reranker = options.memory_budget_mib * 2**20, _RANKED_BYTES * len(rules) * len(gallery), None
     if options.reranking is not None:
-        budget, for_each = budget // 2, _RERANKED_BYTES
-        how = {"config": options.reranking, "memory_budget": budget}
-        rerankers = [Reranker(query, gallery, matching=rule, **how) for rule in rules]
+        budget, for_each = budget // 2, _RERANKED_BYTES * len(gallery)
+        (rule,) = rules
+        reranker = Reranker(query, gallery, matching=rule, config=options.reranking, memory_budget=budget)
     rows = rows_of(rules, query, gallery, memory_budget=budget)
-    blocks = rows.blocks(beside=for_each * len(rules) * len(gallery))
+    blocks = list(_score_blocks(rows, rows.blocks(beside=for_each), ids, len(rules), reranker))
     results = [
         summarize_scores(
-            QueryScores.cat(scores).spread(asked),
+            QueryScores.cat(block[rule] for block in blocks).spread(asked),
             num_gallery=len(gallery),
-            protocol=reranked(ids.protocol) if rerankers else ids.protocol,
+            protocol=ids.protocol if reranker is None else reranked(ids.protocol),
             max_rank=options.max_rank,
             num_junk=(int((~asked).sum()), int((~stored).sum())),
         )
-        for scores in _score_blocks(rows, blocks, ids, len(rules), rerankers)
+        for rule in range(len(rules))
     ]
-    if not options.bootstrap:
-        return results
-    return [with_confidence(result, samples=options.bootstrap, seed=options.seed) for result in results]
+    samples, seed = options.bootstrap, options.seed
+    return [with_confidence(result, samples=samples, seed=seed) for result in results] if samples else results
 
 
 def _score_blocks(
-    rows: DistanceRows, blocks: Sequence[slice], ids: MatchedIdentities, rules: int, rerankers: Sequence[Reranker]
-) -> list[list[QueryScores]]:
-    """Of each of so many rules the scores of each block."""
-    scores: list[list[QueryScores]] = [[] for _ in range(rules)]
-    longest = max((some.stop - some.start for some in blocks), default=0)
-    whole = rows.room(rules * longest).unflatten(0, (rules, longest))
+    rows: DistanceRows, blocks: Sequence[slice], ids: MatchedIdentities, rules: int, reranker: Reranker | None
+) -> Iterator[list[QueryScores]]:
+    """The scores of each block of queries under each of so many rules."""
+    whole = rows.room(rules * max((some.stop - some.start for some in blocks), default=0))
     for some in blocks:
-        views = (None, None) if ids.views is None else (ids.views[0][some], ids.views[1])
-        for r, distances in enumerate(rows.write(some, whole[:, : some.stop - some.start])):
-            if rerankers:
-                distances = rerankers[r].rerank(distances, first=some.start)
-            scores[r].append(score_rows(distances, ids.pids[0][some], ids.pids[1], *views))
-    return scores
+        distances = whole[: rules * (some.stop - some.start)]
+        rows.write(some, distances.unflatten(0, (rules, -1)))
+        if reranker is not None:
+            distances = reranker.rerank(distances, first=some.start)
+        # All at once, as if each rule had queries of its own.
+        views = (None, None) if ids.views is None else (np.tile(ids.views[0][some], rules), ids.views[1])
+        yield score_rows(distances, np.tile(ids.pids[0][some], rules), ids.pids[1], *views).split(rules)

@@ -49,12 +49,12 @@ class DistanceRows:
         self._query, self._gallery = query, gallery
         self._on_cpu = query.vectors.device.type == "cpu"
         self._slots, self._width = query.vectors.shape[1:]
+        seen, shown = (side.factors > 0 for side in (query, gallery))
+        self._means = _by_slot(seen.any(dim=1) & shown.any(dim=1))
         self._loops: ModuleType | None = None
         if self._on_cpu and self.dtype == torch.float32:
-            self._loops = compiled_loops(len(query) * len(gallery) * self._slots)
-        seen, shown = (side.factors > 0 for side in (query, gallery))
+            self._loops = compiled_loops(len(query) * len(gallery) * sum(map(len, self._means)))
         hidden = not bool(seen.any(dim=0).all() and shown.any(dim=0).all())
-        self._means = _by_slot(seen.any(dim=1) & shown.any(dim=1))
         self._buffers = _BUFFERS + len(query.factors)
         self._gather = self._loops is not None or (self._on_cpu and hidden and len(query) >= _WORTH_GATHERING)
         kept = (_PER_SLOT - 1 + len(query.factors)) * self._slots * (len(query) + len(gallery))
