@@ -13,7 +13,7 @@ from partreid.evaluation.evaluator import EvaluationConfig, Identities, MatchedI
 from partreid.objects import Guided
 from partreid.parts import FOREGROUND, GLOBAL, HOLISTIC
 from partreid.retrieval.matching import MatchingConfig
-from partreid.types import PartEmbeddings
+from partreid.types import PartEmbeddings, check_comparable
 from partreid.types._id_values import Ids
 
 
@@ -114,6 +114,7 @@ def slot_table(
     An embedding of several slots gives two rows, with and without visibility. One of a single slot gives one row,
     with it: where the part is invisible in a query, all its distances are infinite, and the query still counts, its
     gallery in stored order. That is the price of an invisible part, and what the average over the parts avoids.
+    Embeddings that are selections of another one's slots take no products of their own.
 
     Args:
         query: by name, for example from :func:`slot_mapping`; widths may differ between names.
@@ -134,16 +135,13 @@ def slot_table(
     options = options.model_copy(update={"bootstrap": 0, "reranking": None})
     rows: dict[str, list[SlotRow]] = {name: [] for name in query}
     for holder, names in _holders(query, gallery).items():
-        whole, stored = query[holder], gallery[holder]
-        rule = rule_of(matching, whole.slots)
-        counted, _ = MatchedIdentities.of(query_ids, gallery_ids, sizes=(len(whole), len(stored))).counted
-        kinds = [
-            (name, *kind)
-            for name in names
-            for kind in _kinds(name, rule.model_copy(update={"slots": query[name].slots}))
-        ]
-        rules = [kind for _, _, kind in kinds]
-        results = evaluate_rules(whole, stored, query_ids, gallery_ids, rules, options)
+        sides = query[holder], gallery[holder]
+        check_comparable(*sides)
+        rule = rule_of(matching, sides[0].slots).resolved(*sides)
+        kinds = [kind for name in names for kind in _kinds(name, query[name].slots, rule)]
+        rules = [rule for _, _, rule in kinds]
+        results = evaluate_rules(*sides, query_ids, gallery_ids, rules=rules, options=options)
+        counted, _ = MatchedIdentities.of(query_ids, gallery_ids, sizes=(len(sides[0]), len(sides[1]))).counted
         for (name, label, _), result in zip(kinds, results, strict=True):
             seen = rule_of(matching, query[name].slots).prepare(query[name]).visibility
             visible = float(seen[torch.from_numpy(counted)].mean())
@@ -152,16 +150,17 @@ def slot_table(
     return [row for own in rows.values() for row in own]
 
 
-def _kinds(name: str, rule: MatchingConfig) -> list[tuple[str, MatchingConfig]]:
-    """The rows of an embedding: name and rule of each."""
-    if len(rule.slots or ()) < 2 or rule.visibility == "ignore":
-        return [(name, rule)]
+def _kinds(name: str, slots: tuple[str, ...], rule: MatchingConfig) -> list[tuple[str, str, MatchingConfig]]:
+    """The rows of an embedding of these slots: its name, the row's, and the rule that it is compared by."""
+    rule = rule.model_copy(update={"slots": slots})
+    if len(slots) < 2 or rule.visibility == "ignore":
+        return [(name, name, rule)]
     without = rule.model_copy(update={"visibility": "ignore"})
-    return [(f"{name}, with visibility", rule), (f"{name}, without visibility", without)]
+    return [(name, f"{name}, with visibility", rule), (name, f"{name}, without visibility", without)]
 
 
 def _holders(query: Mapping[str, PartEmbeddings], gallery: Mapping[str, PartEmbeddings]) -> dict[str, list[str]]:
-    """Names of embeddings, and the names of those that they hold, their own among them."""
+    """The embeddings whose vectors are multiplied, by name, each with the names of those that are selections of it."""
     holders: dict[str, list[str]] = {}
     for name in sorted(query, key=lambda name: -len(query[name].slots)):
         held = (one for one in holders if all(_holds(side[one], side[name]) for side in (query, gallery)))

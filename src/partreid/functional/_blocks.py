@@ -149,16 +149,20 @@ class DistanceRows:
     def _add_compiled(self, work: Tensor, blocks: tuple[Block, Block], slot: int, totals: dict[int, Tensor]) -> None:
         """The same by one compiled loop for each mean, in as many threads as PyTorch has."""
         assert self._loops is not None
-        add, threads = self._loops.add_distances, torch.get_num_threads()
+        loop, threads, images = self._loops.add_distances, torch.get_num_threads(), blocks[0].factors.shape[2]
         products = _shaped(work[1], *(block.counts[slot] for block in blocks)).numpy()
-        for r, total in totals.items():
-            arrays, sums = (products, *(block.slot(slot, r) for block in blocks)), total.numpy()
-            if threads == 1:
-                add(*arrays, (0, len(sums)), sums)
-                continue
-            slices = even_slices(len(sums), math.ceil(len(sums) / threads))
-            with ThreadPoolExecutor(len(slices)) as pool:
-                list(pool.map(lambda some: add(*arrays, (some.start, some.stop), sums), slices))
+        sums = [(*(block.slot(slot, r) for block in blocks), total.numpy()) for r, total in totals.items()]
+
+        def add(some: slice) -> None:
+            for query, gallery, total in sums:
+                loop(products, query, gallery, (some.start, some.stop), total)
+
+        if threads == 1:
+            add(slice(0, images))
+            return
+        slices = even_slices(images, math.ceil(images / threads))
+        with ThreadPoolExecutor(len(slices)) as pool:
+            list(pool.map(add, slices))
 
     def _space(self, images: int) -> Tensor | None:
         """Room to gather the rows of so many images, if they are gathered."""
@@ -170,7 +174,9 @@ class DistanceRows:
         # A square block reads each vector the fewest times: solve buffers·n² + 3·image·n = memory for n.
         memory, image = self._memory // 2, self._slots * self._width
         side = int((math.sqrt(9 * image**2 + 4 * self._buffers * memory) - 3 * image) / (2 * self._buffers))
-        tallest, broadest = _LARGEST if self._on_cpu else (side, len(self._gallery))
+        tallest, broadest = side, len(self._gallery)
+        if self._on_cpu:  # the lower the more means, so that a block takes no more memory: the caller's queries have it
+            tallest, broadest = _LARGEST[0] * (_BUFFERS + 1) // self._buffers, _LARGEST[1]
         height = max(1, min(len(self._query), side, tallest))
         breadth = (memory - 2 * image * height) // (self._buffers * height + image)
         return height, max(1, min(len(self._gallery), breadth, broadest))
@@ -244,8 +250,8 @@ class Side:
         """Some images.
 
         Args:
-            space: [S, at least n, D] to gather the rows in that have a factor above 0 in any mean; None = every row counts, and
-                stays where it is if it needs no change.
+            space: [S, at least n, D] to gather the rows in that have a factor above 0 in any mean; None = every row
+                counts, and stays where it is if it needs no change.
         """
         factors, lengths = self.factors[:, some].mT.contiguous(), self.lengths[some].T
         if space is None:

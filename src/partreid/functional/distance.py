@@ -129,9 +129,9 @@ def mean_rows(
 
     Other arguments and errors as in :func:`part_distances`.
     """
-    sides = [[], []]
+    sides: tuple[list[Tensor], list[Tensor]] = [], []
     for asked, stored, rule, weights in means:
-        dtype, normalize = _checked(query, gallery, normalize, rule, memory_budget)
+        dtype, divided = _checked(query, gallery, normalize, rule, memory_budget)
         weights = comparison_weights(asked, stored) if weights is None else weights
         factors = (
             query_weights(asked.visibility.to(dtype), rule, asked.slots, weights),
@@ -142,7 +142,7 @@ def mean_rows(
             side.append(own.new_zeros(len(own), len(query.slots)))
             side[-1][:, places] = own
     a, b = (
-        Side.of(e, torch.stack(factors), normalize=normalize, memory_budget=memory_budget // 4)
+        Side.of(e, torch.stack(factors), normalize=divided, memory_budget=memory_budget // 4)
         for e, factors in zip((query, gallery), sides, strict=True)
     )
     return DistanceRows(a, b, memory_budget=memory_budget)

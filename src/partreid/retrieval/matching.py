@@ -139,18 +139,23 @@ def rows_of(
 ) -> DistanceRows:
     """The distances under several rules that normalise alike; the vectors of a slot are multiplied once for all."""
     means = [SlotMean(_seen(query, r), _seen(gallery, r), r.visibility, r.weights) for r in rules]
-    sides = []
-    for side, seen in ((query, [mean.query for mean in means]), (gallery, [mean.gallery for mean in means])):
-        slots = tuple(dict.fromkeys(slot for one in seen for slot in one.slots))
-        sides.append(side if slots == side.slots else side.select(*slots))
-    return mean_rows(*sides, means, normalize=rules[0].normalize, memory_budget=memory_budget)
+    asked = _with_slots(query, [mean.query for mean in means])
+    stored = _with_slots(gallery, [mean.gallery for mean in means])
+    return mean_rows(asked, stored, means, normalize=rules[0].normalize, memory_budget=memory_budget)
+
+
+def _with_slots(embeddings: PartEmbeddings, seen: Sequence[PartEmbeddings]) -> PartEmbeddings:
+    """The slots that any of these has, in the order of the one with the most, so that its sum takes the same order."""
+    slots = tuple(dict.fromkeys(slot for one in sorted(seen, key=lambda one: -len(one.slots)) for slot in one.slots))
+    return embeddings if slots == embeddings.slots else embeddings.select(*slots)
 
 
 def _seen(embeddings: PartEmbeddings, rule: MatchingConfig) -> PartEmbeddings:
-    """What :meth:`MatchingConfig.prepare` gives, without vectors, which it would copy."""
+    """What :meth:`MatchingConfig.prepare` gives, but without vectors where it would copy them."""
+    if rule.slots is None:
+        return rule.prepare(embeddings)
     whole = rule.model_copy(update={"slots": None}).prepare(embeddings)
-    light = replace(whole, vectors=whole.vectors[:, :, :0])
-    return light if rule.slots is None else light.select(*rule.slots)
+    return replace(whole, vectors=whole.vectors[:, :, :0]).select(*rule.slots)
 
 
 def _threshold(embeddings: PartEmbeddings, limits: float | dict[str, float]) -> Tensor:
