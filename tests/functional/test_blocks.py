@@ -11,7 +11,7 @@ import torch
 from partreid.functional import _blocks as blocks
 from partreid.functional._blocks import even_slices
 from partreid.functional._loops import compiled_loops
-from partreid.functional.distance import distance_rows, part_distances
+from partreid.functional.distance import SlotMean, distance_rows, mean_rows, part_distances
 from partreid.types import PartEmbeddings
 
 WAYS = ["plain", "gathered", "compiled"]
@@ -95,6 +95,26 @@ def test_some_rows_of_a_part_of_the_queries(way: str) -> None:
     rows = distance_rows(query, gallery)
     got = rows.write(slice(7, 29), rows.room(22))
     torch.testing.assert_close(got, part_distances(query, gallery)[7:29])
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+def test_several_means_are_each_alone(way: str, normalize: bool) -> None:
+    query, gallery = random_embeddings(40, 1, seen="partly"), random_embeddings(70, 2, seen="partly")
+    choices: list[tuple[tuple[str, ...], str, dict[str, float]]] = [
+        (("a",), "product", {}), (("c", "b"), "geometric", {"b": 3.0}), (("a", "b", "c", "d"), "product", {}),
+        (("b", "d"), "product", {"d": 0.5}),
+    ]  # fmt: skip
+    pairs = [(query.select(*slots), gallery.select(*slots)) for slots, _, _ in choices]
+    means = [SlotMean(*pair, rule, weights) for pair, (_, rule, weights) in zip(pairs, choices, strict=True)]
+    together = mean_rows(query, gallery, means, normalize=normalize)
+    got = together.write(slice(7, 29), together.room(4 * 22).view(4, 22, 70))
+    for mean, distances in zip(means, got, strict=True):
+        alone = part_distances(
+            mean.query, mean.gallery, normalize=normalize, visibility=mean.visibility, weights=mean.weights
+        )[7:29]
+        torch.testing.assert_close(distances, alone)
+        assert torch.equal(distances.isinf(), alone.isinf())
+        assert distances.isinf().any()
 
 
 def test_blocks_cover_the_queries_and_leave_room_for_the_caller() -> None:

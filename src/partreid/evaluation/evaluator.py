@@ -16,7 +16,7 @@ from partreid.errors import ShapeError
 from partreid.evaluation.protocols import reranked
 from partreid.evaluation.reranking import Reranker, RerankingConfig
 from partreid.evaluation.statistics import with_confidence
-from partreid.functional._blocks import DistanceRows
+from partreid.functional._blocks import DistanceRows, even_slices
 from partreid.functional.ranking import (
     ALL_CAMERAS,
     CROSS_CAMERA,
@@ -26,12 +26,13 @@ from partreid.functional.ranking import (
     summarize_scores,
 )
 from partreid.objects import Guided, guided
-from partreid.retrieval.matching import MatchingConfig
+from partreid.retrieval.matching import MatchingConfig, rows_of
 from partreid.types import EvaluationResult, PartEmbeddings, check_comparable
 from partreid.types._id_values import Ids, is_unknown
 from partreid.types.ids import JUNK, match_cameras, match_persons
 
 _RANKED_BYTES = 5  # per distance: itself, and what is looked through of one query at a time
+_FEWEST = 128  # queries whose distances under all rules should fit, as each block of queries reads the whole gallery
 _RERANKED_BYTES = 40  # per distance where new ones are made of it: both, their parts and masks
 
 
@@ -197,33 +198,62 @@ def evaluate_embeddings(
     """
     matching, options = MatchingConfig.given(matching), EvaluationConfig.given(options)
     check_comparable(query, gallery)
-    matching = matching.resolved(query, gallery)
+    rules = [matching.resolved(query, gallery)]
+    return evaluate_rules(query, gallery, query_ids, gallery_ids, rules=rules, options=options)[0]
+
+
+def evaluate_rules(
+    query: PartEmbeddings,
+    gallery: PartEmbeddings,
+    query_ids: Identities | tuple[Ids, Ids | None],
+    gallery_ids: Identities | tuple[Ids, Ids | None],
+    *,
+    rules: Sequence[MatchingConfig],
+    options: EvaluationConfig,
+) -> list[EvaluationResult]:
+    """:func:`evaluate_embeddings` under several rules, for which the vectors of each slot are multiplied only once.
+
+    The rules are resolved and normalise alike; with re-ranking there is only one. The vectors are multiplied again for
+    each group of rules where the gallery is so large that the memory budget holds too few queries under all.
+    """
     matched = MatchedIdentities.of(query_ids, gallery_ids, sizes=(len(query), len(gallery)))
     asked, stored = matched.counted
     query, gallery, ids = matched.without_junk(query, gallery)
-    budget = options.memory_budget_mib * 2**20
-    reranker, for_each = None, _RANKED_BYTES * len(gallery)
+    budget, for_each, reranker = options.memory_budget_mib * 2**20, _RANKED_BYTES * len(gallery), None
     if options.reranking is not None:
         budget, for_each = budget // 2, _RERANKED_BYTES * len(gallery)
-        reranker = Reranker(query, gallery, matching=matching, config=options.reranking, memory_budget=budget)
-    rows = matching.rows(query, gallery, memory_budget=budget)
-    result = summarize_scores(
-        QueryScores.cat(_score_blocks(rows, rows.blocks(beside=for_each), ids, reranker)).spread(asked),
-        num_gallery=len(gallery),
-        protocol=ids.protocol if reranker is None else reranked(ids.protocol),
-        max_rank=options.max_rank,
-        num_junk=(int((~asked).sum()), int((~stored).sum())),
-    )
-    return with_confidence(result, samples=options.bootstrap, seed=options.seed) if options.bootstrap else result
+        (rule,) = rules
+        reranker = Reranker(query, gallery, matching=rule, config=options.reranking, memory_budget=budget)
+    scores: list[QueryScores] = []
+    for some in even_slices(len(rules), budget // max(1, _FEWEST * for_each)):
+        rows, count = rows_of(rules[some], query, gallery, memory_budget=budget), some.stop - some.start
+        blocks = list(_score_blocks(rows, rows.blocks(beside=count * for_each), ids, count, reranker))
+        scores += [QueryScores.cat(block[rule] for block in blocks) for rule in range(count)]
+    results = [
+        summarize_scores(
+            own.spread(asked),
+            num_gallery=len(gallery),
+            protocol=ids.protocol if reranker is None else reranked(ids.protocol),
+            max_rank=options.max_rank,
+            num_junk=(int((~asked).sum()), int((~stored).sum())),
+        )
+        for own in scores
+    ]
+    samples, seed = options.bootstrap, options.seed
+    return [with_confidence(result, samples=samples, seed=seed) for result in results] if samples else results
 
 
 def _score_blocks(
-    rows: DistanceRows, blocks: Sequence[slice], ids: MatchedIdentities, reranker: Reranker | None
-) -> Iterator[QueryScores]:
-    whole = rows.room(max((some.stop - some.start for some in blocks), default=0))
+    rows: DistanceRows, blocks: Sequence[slice], ids: MatchedIdentities, rules: int, reranker: Reranker | None
+) -> Iterator[list[QueryScores]]:
+    """The scores of each block of queries under each of so many rules."""
+    whole = rows.room(rules * max((some.stop - some.start for some in blocks), default=0))
     for some in blocks:
-        distances = rows.write(some, whole[: some.stop - some.start])
+        count = some.stop - some.start
+        distances = whole[: rules * count]
+        rows.write(some, distances.view(rules, count, len(ids.pids[1])))
         if reranker is not None:
             distances = reranker.rerank(distances, first=some.start)
-        views = (None, None) if ids.views is None else (ids.views[0][some], ids.views[1])
-        yield score_rows(distances, ids.pids[0][some], ids.pids[1], *views)
+        # All at once, as if each rule had queries of its own.
+        views = (None, None) if ids.views is None else (np.tile(ids.views[0][some], rules), ids.views[1])
+        yield score_rows(distances, np.tile(ids.pids[0][some], rules), ids.pids[1], *views).split(rules)

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from partreid.errors import ShapeError
-from partreid.evaluation.evaluator import EvaluationConfig, Identities, MatchedIdentities, evaluate_embeddings
+from partreid.evaluation.evaluator import EvaluationConfig, Identities, MatchedIdentities, evaluate_rules
 from partreid.objects import Guided
 from partreid.parts import FOREGROUND, GLOBAL, HOLISTIC
 from partreid.retrieval.matching import MatchingConfig
-from partreid.types import PartEmbeddings
+from partreid.types import PartEmbeddings, check_comparable
 from partreid.types._id_values import Ids
 
 
@@ -114,6 +114,7 @@ def slot_table(
     An embedding of several slots gives two rows, with and without visibility. One of a single slot gives one row,
     with it: where the part is invisible in a query, all its distances are infinite, and the query still counts, its
     gallery in stored order. That is the price of an invisible part, and what the average over the parts avoids.
+    Embeddings that are selections of another one's slots take no products of their own.
 
     Args:
         query: by name, for example from :func:`slot_mapping`; widths may differ between names.
@@ -132,17 +133,51 @@ def slot_table(
     if matching.slots is not None:
         raise ShapeError(f"The table compares every slot: leave matching.slots at None, got {matching.slots}.")
     options = options.model_copy(update={"bootstrap": 0, "reranking": None})
-    rows = []
-    for name, asked in query.items():
-        rule = rule_of(matching, asked.slots)
-        kinds = [(name, rule)]
-        if len(asked.slots) > 1 and rule.visibility != "ignore":
-            without = rule.model_copy(update={"visibility": "ignore"})
-            kinds = [(f"{name}, with visibility", rule), (f"{name}, without visibility", without)]
-        counted, _ = MatchedIdentities.of(query_ids, gallery_ids, sizes=(len(asked), len(gallery[name]))).counted
-        visible = float(rule.prepare(asked).visibility[torch.from_numpy(counted)].mean())
-        for label, kind in kinds:
-            result = evaluate_embeddings(asked, gallery[name], query_ids, gallery_ids, matching=kind, options=options)
+    rows: dict[str, list[SlotRow]] = {name: [] for name in query}
+    for holder, names in _holders(query, gallery).items():
+        sides = query[holder], gallery[holder]
+        check_comparable(*sides)
+        rule = rule_of(matching, sides[0].slots).resolved(*sides)
+        kinds = [kind for name in names for kind in _kinds(name, query[name].slots, rule)]
+        rules = [rule for _, _, rule in kinds]
+        results = evaluate_rules(*sides, query_ids, gallery_ids, rules=rules, options=options)
+        counted, _ = MatchedIdentities.of(query_ids, gallery_ids, sizes=(len(sides[0]), len(sides[1]))).counted
+        for (name, label, _), result in zip(kinds, results, strict=True):
+            seen = rule_of(matching, query[name].slots).prepare(query[name]).visibility
+            visible = float(seen[torch.from_numpy(counted)].mean())
             rank1, rank5, rank10 = map(result.rank, (1, 5, 10))
-            rows.append(SlotRow(label, rank1, rank5, rank10, result.mean_ap, result.mean_inp, visible))
-    return rows
+            rows[name].append(SlotRow(label, rank1, rank5, rank10, result.mean_ap, result.mean_inp, visible))
+    return [row for own in rows.values() for row in own]
+
+
+def _kinds(name: str, slots: tuple[str, ...], rule: MatchingConfig) -> list[tuple[str, str, MatchingConfig]]:
+    """The rows of an embedding of these slots: its name, the row's, and the rule that it is compared by."""
+    rule = rule.model_copy(update={"slots": slots})
+    if len(slots) < 2 or rule.visibility == "ignore":
+        return [(name, name, rule)]
+    without = rule.model_copy(update={"visibility": "ignore"})
+    return [(name, f"{name}, with visibility", rule), (name, f"{name}, without visibility", without)]
+
+
+def _holders(query: Mapping[str, PartEmbeddings], gallery: Mapping[str, PartEmbeddings]) -> dict[str, list[str]]:
+    """The embeddings whose vectors are multiplied, by name, each with the names of those that are selections of it."""
+    holders: dict[str, list[str]] = {}
+    for name in sorted(query, key=lambda name: -len(query[name].slots)):
+        held = (one for one in holders if all(_holds(side[one], side[name]) for side in (query, gallery)))
+        holders.setdefault(next(held, name), []).append(name)
+    return {holder: sorted(names, key=list(query).index) for holder, names in holders.items()}
+
+
+def _holds(whole: PartEmbeddings, part: PartEmbeddings) -> bool:
+    """Whether the part is a selection of slots of the whole."""
+    if not set(part.slots) <= set(whole.slots):
+        return False
+    own = {slot: weight for slot, weight in whole.compare_weights.items() if slot in part.slots}
+    about = (part.model, part.compare_normalized, part.compare_weights, part.vectors.dtype, part.device, part.shape)
+    shape = (len(whole), len(part.slots), whole.width)
+    if about != (whole.model, whole.compare_normalized, own, whole.vectors.dtype, whole.device, shape):
+        return False
+    places = [whole.slots.index(slot) for slot in part.slots]
+    return torch.equal(part.visibility, whole.visibility[:, places]) and all(
+        torch.equal(part.vectors[:, i], whole.vectors[:, place]) for i, place in enumerate(places)
+    )

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _PER_SLOT = 4  # numbers kept for each slot of an image: length, factor, scale, and intermediate results
-_BUFFERS = 4  # arrays of a block's size: sums, products, values spread over columns, and for computing again
+_BUFFERS = 3  # arrays of a block's size in addition to sums: products, values spread over columns, for computing again
 _LARGEST = (1024, 2048)  # queries and gallery images of a block on a CPU; matrix products are quick for large blocks
 _WORTH_GATHERING = 64  # with fewer queries, gathering a gallery's rows costs more than multiplying all of them
 _SHORTEST = 1e-12  # normalising divides a shorter vector by this number
@@ -38,20 +38,26 @@ _RECOMPUTE_BELOW = 1e-2
 class DistanceRows:
     """Rows of the weighted mean distances of queries to a gallery (Eq. 9), some queries at a time.
 
+    Several means of the same vectors, which differ in slots or weights, share the products of these vectors.
+
     Args:
-        query, gallery: the two sides. memory_budget: bytes of working memory, in addition to the result.
+        query, gallery: the two sides, with factors for the same R means.
+        memory_budget: bytes of working memory, in addition to the result.
     """
 
     def __init__(self, query: Side, gallery: Side, *, memory_budget: int) -> None:
         self._query, self._gallery = query, gallery
         self._on_cpu = query.vectors.device.type == "cpu"
         self._slots, self._width = query.vectors.shape[1:]
+        seen, shown = (side.factors > 0 for side in (query, gallery))
+        self._means = _by_slot(seen.any(dim=1) & shown.any(dim=1))
         self._loops: ModuleType | None = None
         if self._on_cpu and self.dtype == torch.float32:
-            self._loops = compiled_loops(len(query) * len(gallery) * self._slots)
-        hidden = not bool((query.factors > 0).all() and (gallery.factors > 0).all())
+            self._loops = compiled_loops(len(query) * len(gallery) * sum(map(len, self._means)))
+        hidden = not bool(seen.any(dim=0).all() and shown.any(dim=0).all())
+        self._buffers = _BUFFERS + len(query.factors)
         self._gather = self._loops is not None or (self._on_cpu and hidden and len(query) >= _WORTH_GATHERING)
-        kept = _PER_SLOT * self._slots * (len(query) + len(gallery))
+        kept = (_PER_SLOT - 1 + len(query.factors)) * self._slots * (len(query) + len(gallery))
         self._memory = max(1, memory_budget // self.dtype.itemsize - kept)
         self._height, self._breadth = self._sides()
 
@@ -64,7 +70,7 @@ class DistanceRows:
         """Slices of queries, as large as the memory budget allows, because larger slices are faster. ``beside``: bytes
         per query that the caller needs."""
         image = self._slots * self._width
-        left = self._memory * 7 // 8 - _BUFFERS * self._height * self._breadth - image * self._breadth
+        left = self._memory * 7 // 8 - self._buffers * self._height * self._breadth - image * self._breadth
         return even_slices(len(self._query), left // (image + beside // self.dtype.itemsize))
 
     @no_grad
@@ -81,10 +87,12 @@ class DistanceRows:
 
     @no_grad
     def write(self, some: slice, out: Tensor) -> Tensor:
-        """Distances of some queries, a slice of :meth:`blocks`, to the whole gallery, in ``out`` [q, G]."""
-        work = out.new_empty(_BUFFERS, self._height * self._breadth)
+        """Distances of some queries, a slice of :meth:`blocks`, to the whole gallery, in ``out`` [q, G], or [R, q, G]
+        for R means."""
+        means = out[None] if out.ndim == 2 else out
+        work = out.new_empty(self._buffers, self._height * self._breadth)
         space = self._space(self._breadth)
-        parts = even_slices(len(out), self._height)
+        parts = even_slices(means.shape[1], self._height)
         queries = []
         for part in parts:
             images = slice(some.start + part.start, some.start + part.stop)
@@ -92,55 +100,69 @@ class DistanceRows:
         for columns in even_slices(len(self._gallery), self._breadth):
             gallery = self._gallery.block(columns, space)
             for part, query in zip(parts, queries, strict=True):
-                self._write_block(query, gallery, work, out[part, columns])
+                self._write_block(query, gallery, work, means[:, part, columns])
         return out
 
     def _write_block(self, query: Block, gallery: Block, work: Tensor, out: Tensor) -> None:
         """Weighted mean distances of two blocks."""
-        total, other = (_shaped(flat, len(out), out.shape[1]) for flat in work[:2])
-        total.zero_()
-        for s in range(self._slots):
+        other, *totals = (_shaped(flat, *out.shape[1:]) for flat in (work[0], *work[_BUFFERS:]))
+        for total in totals:
+            total.zero_()
+        for s, means in enumerate(self._means):
+            if not means:
+                continue
             a, b = (block.vectors[s, : block.counts[s]] for block in (query, gallery))
-            products = _shaped(work[2], len(a), len(b))
+            products = _shaped(work[1], len(a), len(b))
             torch.addmm(products, a, b.T, beta=0, alpha=-2, out=products)
+            add = self._add if self._loops is None else self._add_compiled
+            add(work, (query, gallery), s, {r: totals[r] for r in means})
+        for r, (total, mean) in enumerate(zip(totals, out, strict=True)):
+            weight = torch.mm(query.factors[r].T, gallery.factors[r], out=other)
             if self._loops is None:
-                self._add(products, (query, gallery), s, total, other)
+                # 0 / 0 = NaN if no slot is compared.
+                mean.copy_(total.div_(weight).nan_to_num_(nan=torch.inf, posinf=torch.inf))
             else:
-                self._add_compiled(products, (query, gallery), s, total)
-        weight = torch.mm(query.factors.T, gallery.factors, out=other)
-        if self._loops is None:
-            # 0 / 0 = NaN if no slot is compared.
-            out.copy_(total.div_(weight).nan_to_num_(nan=torch.inf, posinf=torch.inf))
-        else:
-            self._loops.divide(total.numpy(), weight.numpy(), out.numpy())
+                self._loops.divide(total.numpy(), weight.numpy(), mean.numpy())
 
-    def _add(self, products: Tensor, blocks: tuple[Block, Block], slot: int, total: Tensor, spread: Tensor) -> None:
-        """Compute one slot's weighted distances from its products, and add them to the sums."""
-        (height, breadth), (query, gallery) = products.shape, blocks
+    def _add(self, work: Tensor, blocks: tuple[Block, Block], slot: int, totals: dict[int, Tensor]) -> None:
+        """Compute one slot's distances from its products, and add them to the sums of the means that compare it."""
+        query, gallery = blocks
+        height, breadth = (block.counts[slot] for block in blocks)
         vectors = query.vectors[slot, :height], gallery.vectors[slot, :breadth]
         lengths = query.lengths[slot, :height], gallery.lengths[slot, :breadth]
-        distance = euclidean(products, vectors, lengths, memory=self._memory // 8)
+        distance = euclidean(_shaped(work[1], height, breadth), vectors, lengths, memory=self._memory // 8)
         if not distance.numel():
             return
-        if breadth < total.shape[1]:
-            distance = torch.index_select(distance, 1, gallery.rows[slot], out=spread[:height])
-        distance.mul_(gallery.factors[slot]).mul_(query.weights[slot, :height, None])
-        if height < len(total):
-            total.index_add_(0, query.places[slot, :height], distance)
-        else:
-            total.add_(distance)
+        images = gallery.factors.shape[2]
+        spare, other = (_shaped(flat, height, images) for flat in work[:2])
+        if breadth < images:
+            distance, spare = torch.index_select(distance, 1, gallery.rows[slot], out=spare), other
+        for r, total in totals.items():
+            last = r == max(totals)
+            weighted = torch.mul(distance, gallery.factors[r, slot], out=distance if last else spare)
+            weighted.mul_(query.weights[r, slot, :height, None])
+            if height < len(total):
+                total.index_add_(0, query.places[slot, :height], weighted)
+            else:
+                total.add_(weighted)
 
-    def _add_compiled(self, products: Tensor, blocks: tuple[Block, Block], slot: int, total: Tensor) -> None:
-        """The same by one compiled loop, in as many threads as PyTorch has."""
+    def _add_compiled(self, work: Tensor, blocks: tuple[Block, Block], slot: int, totals: dict[int, Tensor]) -> None:
+        """The same by one compiled loop for each mean, in as many threads as PyTorch has."""
         assert self._loops is not None
-        add, sums = self._loops.add_distances, total.numpy()
-        arrays = products.numpy(), *(block.slot(slot) for block in blocks)
-        if torch.get_num_threads() == 1:
-            add(*arrays, (0, len(sums)), sums)
+        loop, threads, images = self._loops.add_distances, torch.get_num_threads(), blocks[0].factors.shape[2]
+        products = _shaped(work[1], *(block.counts[slot] for block in blocks)).numpy()
+        sums = [(*(block.slot(slot, r) for block in blocks), total.numpy()) for r, total in totals.items()]
+
+        def add(some: slice) -> None:
+            for query, gallery, total in sums:
+                loop(products, query, gallery, (some.start, some.stop), total)
+
+        if threads == 1:
+            add(slice(0, images))
             return
-        slices = even_slices(len(sums), math.ceil(len(sums) / torch.get_num_threads()))
+        slices = even_slices(images, math.ceil(images / threads))
         with ThreadPoolExecutor(len(slices)) as pool:
-            list(pool.map(lambda some: add(*arrays, (some.start, some.stop), sums), slices))
+            list(pool.map(add, slices))
 
     def _space(self, images: int) -> Tensor | None:
         """Memory in which the rows of so many images are gathered, if they are gathered."""
@@ -151,11 +173,18 @@ class DistanceRows:
         """Queries and gallery images of a block that takes at most half the memory (at least 1×1)."""
         # A square block reads each vector the fewest times, so solve buffers·n² + 3·image·n = memory for n.
         memory, image = self._memory // 2, self._slots * self._width
-        side = int((math.sqrt(9 * image**2 + 4 * _BUFFERS * memory) - 3 * image) / (2 * _BUFFERS))
-        tallest, broadest = _LARGEST if self._on_cpu else (side, len(self._gallery))
+        side = int((math.sqrt(9 * image**2 + 4 * self._buffers * memory) - 3 * image) / (2 * self._buffers))
+        tallest, broadest = side, len(self._gallery)
+        if self._on_cpu:  # the lower the more means, so that a block takes no more memory: the caller's queries have it
+            tallest, broadest = _LARGEST[0] * (_BUFFERS + 1) // self._buffers, _LARGEST[1]
         height = max(1, min(len(self._query), side, tallest))
-        breadth = (memory - 2 * image * height) // (_BUFFERS * height + image)
+        breadth = (memory - 2 * image * height) // (self._buffers * height + image)
         return height, max(1, min(len(self._gallery), breadth, broadest))
+
+
+def _by_slot(used: Tensor) -> list[list[int]]:
+    """Of each slot the means that compare it in any pair, from a mask [R, S]."""
+    return [[r for r, compares in enumerate(column) if compares] for column in used.T.tolist()]
 
 
 def _shaped(flat: Tensor, height: int, breadth: int) -> Tensor:
@@ -167,9 +196,9 @@ class Block(NamedTuple):
 
     Attributes:
         vectors: [S, n, D]; slot s uses the first ``counts[s]`` rows. lengths: [S, n] their squared lengths.
-        weights: [S, n] their factors. counts: number of rows of each slot. places: [S, n] int64 each row's image.
-        rows: [S, n] int64 each image's row; 0 if it has no row.
-        factors: [S, n] each image's factor; 0 if it has no row.
+        weights: [R, S, n] their factors in R means. counts: number of rows of each slot.
+        places: [S, n] int64 each row's image. rows: [S, n] int64 each image's row; 0 if it has no row.
+        factors: [R, S, n] each image's factor; 0 if it has no row.
     """
 
     vectors: Tensor
@@ -180,11 +209,12 @@ class Block(NamedTuple):
     rows: Tensor
     factors: Tensor
 
-    def slot(self, slot: int) -> tuple[np.ndarray, ...]:
-        """One slot for compiled loops: vectors, lengths, weights and places of its rows; row and factor of each
-        image."""
-        own = (t[slot, : self.counts[slot]] for t in (self.vectors, self.lengths, self.weights, self.places))
-        return tuple(tensor.numpy() for tensor in (*own, self.rows[slot], self.factors[slot]))
+    def slot(self, slot: int, mean: int) -> tuple[np.ndarray, ...]:
+        """One slot in one mean for compiled loops: vectors, lengths, weights and places of its rows; row and factor of
+        each image."""
+        tensors = self.vectors, self.lengths, self.weights[mean], self.places
+        own = (tensor[slot, : self.counts[slot]] for tensor in tensors)
+        return tuple(tensor.numpy() for tensor in (*own, self.rows[slot], self.factors[mean, slot]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,7 +222,8 @@ class Side:
     """One side of a comparison.
 
     Attributes:
-        vectors: [N, S, D]. factors: [N, S] this side's factor of each slot's weight, in the working precision.
+        vectors: [N, S, D]. factors: [R, N, S] this side's factor of each slot's weight in R means, in the working
+            precision; 0 = not compared.
         lengths: [N, S] squared lengths of the vectors as they are compared.
         scale: [N, S] numbers by which the vectors are multiplied first; None = they are not.
     """
@@ -204,7 +235,7 @@ class Side:
 
     @classmethod
     def of(cls, embeddings: PartEmbeddings, factors: Tensor, *, normalize: bool, memory_budget: int) -> Side:
-        """A side in the precision of its factors [N, S]; errors as in :func:`squared_lengths`."""
+        """A side in the precision of its factors [R, N, S]; errors as in :func:`squared_lengths`."""
         lengths = squared_lengths(embeddings, dtype=factors.dtype, memory_budget=memory_budget)
         if not normalize:
             return cls(embeddings.vectors, factors, lengths, None)
@@ -219,25 +250,25 @@ class Side:
         """Some images.
 
         Args:
-            space: [S, at least n, D] memory in which the rows with a factor above 0 are gathered. None = use all rows,
-                and do not copy them unless they must be changed.
+            space: [S, at least n, D] memory in which the rows with a factor above 0 in any mean are gathered. None =
+                use all rows, and do not copy them unless they must be changed.
         """
-        factors, lengths = self.factors[some].T.contiguous(), self.lengths[some].T
+        factors, lengths = self.factors[:, some].mT.contiguous(), self.lengths[some].T
         if space is None:
-            every = torch.arange(factors.shape[1], device=factors.device).expand_as(factors)
+            every = torch.arange(lengths.shape[1], device=factors.device).expand_as(lengths)
             vectors = self.vectors[some].to(lengths.dtype)
             if self.scale is not None:
                 vectors = vectors * self.scale[some, :, None]
             counts = [every.shape[1]] * len(every)
             return Block(vectors.transpose(0, 1), lengths, factors, counts, every, every, factors)
-        counted = factors > 0
+        counted = (factors > 0).any(dim=0)
         # A stable sort puts the rows that count in front.
         places = (~counted).to(torch.uint8).argsort(dim=1, stable=True)
         rows, counts = (counted.cumsum(dim=1) - 1).clamp_(min=0), counted.sum(dim=1).tolist()
         for slot, count in enumerate(counts):
             self._gather(slot, some.start + places[slot, :count], space[slot, :count])
-        lengths, weights = lengths.gather(1, places), factors.gather(1, places)
-        return Block(space[:, : factors.shape[1]], lengths, weights, counts, places, rows, factors)
+        lengths, weights = lengths.gather(1, places), factors.gather(2, places.expand_as(factors))
+        return Block(space[:, : lengths.shape[1]], lengths, weights, counts, places, rows, factors)
 
     def _gather(self, slot: int, images: Tensor, out: Tensor) -> None:
         vectors = self.vectors[:, slot]

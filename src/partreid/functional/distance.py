@@ -11,8 +11,8 @@ None of these functions is differentiable. Training has its own distance, whose 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from partreid.errors import ShapeError
 from partreid.functional._blocks import DistanceRows, Side
@@ -99,15 +99,52 @@ def distance_rows(
         tensor([[1., 0., 2.],
                 [3., 2., 0.]])
     """
-    dtype, normalize = _checked(query, gallery, normalize, visibility, memory_budget)
-    weights = comparison_weights(query, gallery) if weights is None else weights
-    factors = (
-        query_weights(query.visibility.to(dtype), visibility, query.slots, weights),
-        slot_weights(gallery.visibility.to(dtype), visibility),
-    )
+    mean = SlotMean(query, gallery, visibility, weights)
+    return mean_rows(query, gallery, [mean], normalize=normalize, memory_budget=memory_budget)
+
+
+class SlotMean(NamedTuple):
+    """A weighted mean of the distances of some slots.
+
+    Attributes:
+        query, gallery: with these slots and their visibilities; their vectors are not looked at.
+        visibility, weights: as in :func:`part_distances`.
+    """
+
+    query: PartEmbeddings
+    gallery: PartEmbeddings
+    visibility: str
+    weights: Mapping[str, float] | None
+
+
+@no_grad
+def mean_rows(
+    query: PartEmbeddings,
+    gallery: PartEmbeddings,
+    means: Sequence[SlotMean],
+    *,
+    normalize: bool | None = None,
+    memory_budget: int = MEMORY_BUDGET,
+) -> DistanceRows:
+    """The distances of R means over slots of these embeddings, whose vectors are multiplied once for all means.
+
+    Other arguments and errors as in :func:`part_distances`.
+    """
+    sides: tuple[list[Tensor], list[Tensor]] = [], []
+    for asked, stored, rule, weights in means:
+        dtype, divided = _checked(query, gallery, normalize, rule, memory_budget)
+        weights = comparison_weights(asked, stored) if weights is None else weights
+        factors = (
+            query_weights(asked.visibility.to(dtype), rule, asked.slots, weights),
+            slot_weights(stored.visibility.to(dtype), rule),
+        )
+        places = [query.slots.index(slot) for slot in asked.slots]
+        for side, own in zip(sides, factors, strict=True):
+            side.append(own.new_zeros(len(own), len(query.slots)))
+            side[-1][:, places] = own
     a, b = (
-        Side.of(e, own, normalize=normalize, memory_budget=memory_budget // 4)
-        for e, own in zip((query, gallery), factors, strict=True)
+        Side.of(e, torch.stack(factors), normalize=divided, memory_budget=memory_budget // 4)
+        for e, factors in zip((query, gallery), sides, strict=True)
     )
     return DistanceRows(a, b, memory_budget=memory_budget)
 

@@ -57,6 +57,11 @@ class QueryScores(Guided):
             np.concatenate([np.empty(0, np.int64), *(b.first_match for b in blocks)]),
         )
 
+    def split(self, count: int) -> list[QueryScores]:
+        """The scores of so many groups of queries, which are equally large and come one after the other."""
+        groups = (np.split(a, count) for a in (self.average_precision, self.inverse_negative_penalty, self.first_match))
+        return [QueryScores(*group) for group in zip(*groups, strict=True)]
+
     def spread(self, asked: np.ndarray) -> QueryScores:
         """Scores of N queries, in which only the queries in the mask [N] are counted."""
         penalties = np.full((2, len(asked)), np.nan)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Self
 
@@ -10,7 +11,7 @@ from pydantic import Field, field_validator
 from partreid.base_config import ConfigModel
 from partreid.errors import ShapeError, nearest, warn
 from partreid.functional._blocks import DistanceRows
-from partreid.functional.distance import MEMORY_BUDGET, comparable_slots, distance_rows
+from partreid.functional.distance import MEMORY_BUDGET, SlotMean, comparable_slots, mean_rows
 from partreid.functional.visibility import VISIBILITY_RULES
 from partreid.types import PartEmbeddings, compares_normalized, comparison_weights
 from partreid.types.slot_weights import SlotWeights, checked_weights
@@ -126,14 +127,35 @@ class MatchingConfig(ConfigModel):
     ) -> DistanceRows:
         """The distances under this rule, some queries at a time; see
         :func:`partreid.functional.distance.distance_rows`."""
-        return distance_rows(
-            self.prepare(query),
-            self.prepare(gallery),
-            normalize=self.normalize,
-            visibility=self.visibility,
-            weights=self.weights,
-            memory_budget=memory_budget,
-        )
+        return rows_of([self], query, gallery, memory_budget=memory_budget)
+
+
+def rows_of(
+    rules: Sequence[MatchingConfig],
+    query: PartEmbeddings,
+    gallery: PartEmbeddings,
+    *,
+    memory_budget: int = MEMORY_BUDGET,
+) -> DistanceRows:
+    """The distances under several rules that normalise alike; the vectors of a slot are multiplied once for all."""
+    means = [SlotMean(_seen(query, r), _seen(gallery, r), r.visibility, r.weights) for r in rules]
+    asked = _with_slots(query, [mean.query for mean in means])
+    stored = _with_slots(gallery, [mean.gallery for mean in means])
+    return mean_rows(asked, stored, means, normalize=rules[0].normalize, memory_budget=memory_budget)
+
+
+def _with_slots(embeddings: PartEmbeddings, seen: Sequence[PartEmbeddings]) -> PartEmbeddings:
+    """The slots that any of these has, in the order of the one with the most, so that its sum takes the same order."""
+    slots = tuple(dict.fromkeys(slot for one in sorted(seen, key=lambda one: -len(one.slots)) for slot in one.slots))
+    return embeddings if slots == embeddings.slots else embeddings.select(*slots)
+
+
+def _seen(embeddings: PartEmbeddings, rule: MatchingConfig) -> PartEmbeddings:
+    """What :meth:`MatchingConfig.prepare` gives, but without vectors where it would copy them."""
+    if rule.slots is None:
+        return rule.prepare(embeddings)
+    whole = rule.model_copy(update={"slots": None}).prepare(embeddings)
+    return replace(whole, vectors=whole.vectors[:, :, :0]).select(*rule.slots)
 
 
 def _threshold(embeddings: PartEmbeddings, limits: float | dict[str, float]) -> Tensor:
