@@ -199,7 +199,12 @@ def load_backbone(backbone: Backbone, source: str | Path) -> None:
     prefix = "backbone."
     state = {k.removeprefix(prefix): v for k, v in read_state_dict(path).items() if k.startswith(prefix)}
     state = {k.removeprefix(prefix): v for k, v in state.items()}  # a FineMap's state has the backbone twice
-    load_exactly(backbone.backbone if isinstance(backbone, FineMap) else backbone, state, source=str(path))
+    try:
+        load_exactly(backbone.backbone if isinstance(backbone, FineMap) else backbone, state, source=str(path))
+    except CheckpointError as error:
+        model = _read_json(path.with_name(CONFIG_FILE)).get("model")
+        name = model.get("backbone") if isinstance(model, dict) else None
+        raise CheckpointError(f"{error} The backbone of {source} is {name}: --set model.backbone={name}.") from None
 
 
 def read_metrics(source: str | Path) -> dict[str, Any]:
