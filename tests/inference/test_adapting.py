@@ -318,6 +318,13 @@ def test_images_that_are_much_alike_are_told() -> None:
         adapt(build(), crops("1", 1) * LEAST, 1)
 
 
+def test_a_network_with_instance_norms_is_told_that_adaptation_made_such_models_worse() -> None:
+    config = ModelConfig(backbone="osnet_ain_x0_25", parts="five", embedding_dim=8)
+    with pytest.warns(UserWarning, match=r"instance norms.*Adaptation made such models worse"):
+        made = adapt(PartExtractor(BPBReID(config, 2).eval(), SIZE), crops("1", LEAST), 1)
+    assert made.cameras == ("1",)
+
+
 def test_so_many_images_are_looked_at_evenly(quiet: None) -> None:
     images = [image for pair in zip(crops("1", LEAST), crops("2", LEAST), strict=True) for image in pair]
     every_other = adapt(build(), images, 1, most=LEAST)

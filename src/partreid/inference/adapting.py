@@ -58,7 +58,8 @@ def adapt(
 
     Returns:
         The adaptation, which can be saved and passed to :meth:`PartExtractor.from_pretrained`. A warning names cameras
-            whose images hardly differ from each other.
+            whose images hardly differ from each other, and tells of a network with instance norms, which adaptation
+            made worse.
 
     Raises:
         ConfigError: the network has no batch norms, it is an exported file, or the weight is not in (0, 1].
@@ -67,6 +68,11 @@ def adapt(
     """
     most = require_whole("most", most, least=LEAST)
     network = extractor.model
+    if any(isinstance(layer, torch.nn.InstanceNorm2d) for layer in network.modules()):
+        warn(
+            "This network has instance norms, which normalise each image by itself. Adaptation made such models worse: "
+            "the model in the package lost 3 mAP on Market-1501 (docs/adapt.md). Compare results with and without it."
+        )
     runners: dict[str, GatheringRunner] = {}
     chosen = _chosen(images, cameras, most)
     with progress("adapting", sum(map(len, chosen.values()))) as advance:
