@@ -65,7 +65,7 @@ def test_files_with_their_boxes(run: Run, curves: Path, tmp_path: Path, monkeypa
     boxes.write_text("frame,track,x1,y1,x2,y2\n0,1,0,0,10,20\n0,2,20,0,30,20\n")
     command = ("link", hall, yard, "--calibration", curves, "--prior", "0.5")
     status, text = run(*command)
-    assert (status, "3 tracks, 1 persons" in text) == (0, True), text
+    assert (status, "3 tracks, 1 person" in text) == (0, True), text
     assert "tracks is unknown, so two that were seen at the same time are not kept apart" in text
     status, text = run(*command, "--boxes", f"hall={boxes}", "--mot", "mot")
     assert (status, "3 tracks, 2 persons" in text) == (0, True), text

@@ -176,7 +176,7 @@ def test_a_new_tracker_takes_the_place_of_the_former_one(run: Run, tiny_run: Pat
     command = ("--gallery", tmp_path / "people", "--device", "cpu")
     assert "3 tracks added, 3 items." in run("tracks", tiny_run, hall, first, *command)[1]
     text = run("tracks", tiny_run, hall, better, *command)[1]
-    assert "1 tracks added, 1 items." in text
+    assert "1 tracks added, 1 item." in text
     assert "3 former tracks of this video were removed." in text
 
 

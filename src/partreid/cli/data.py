@@ -12,7 +12,7 @@ from rich.text import Text
 
 from partreid import datasets
 from partreid.cli import options as opt
-from partreid.cli.console import console, emit_json, plain_table, show_progress
+from partreid.cli.console import console, counted, emit_json, plain_table, show_progress
 from partreid.progress import no_progress
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def check(
             _print(report)
         reports.append(report)
     problems = sum(report.problems for report in reports)
-    count = "1 problem." if problems == 1 else f"{problems} problems."
+    count = f"{counted(problems, 'problem')}."
     if as_json:
         emit_json({"problems": problems, "datasets": [asdict(report) for report in reports]})
     else:
@@ -80,7 +80,7 @@ def occlude(
     total = len(dataset.query) * len(config.occluders)
     with show_progress(f"hiding the queries of {dataset.name}", total) as advance:
         table = datasets.write_occluded_queries(dataset, out, config, advance=advance)
-    console.print(f"{total} images. Evaluate with: partreid evaluate RUN {table}", soft_wrap=True)
+    console.print(f"{counted(total, 'image')}. Evaluate with: partreid evaluate RUN {table}", soft_wrap=True)
 
 
 def _print(report: DatasetReport) -> None:

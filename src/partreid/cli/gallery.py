@@ -9,7 +9,7 @@ import typer
 
 from partreid import retrieval
 from partreid.cli import options as opt
-from partreid.cli.console import console, emit_json, errors, show_progress
+from partreid.cli.console import console, counted, emit_json, errors, show_progress
 from partreid.cli.gallery_backup import backup, move_files, re_embed, restore
 from partreid.cli.gallery_upkeep import compact, copy, delete, erase, expire, info, verify
 from partreid.cli.models import chosen as chosen_model
@@ -98,7 +98,7 @@ def add(
         errors.print(f"left out: {image.reason}", soft_wrap=True)
     console.print(
         f"{filled.added} added, {filled.known} there already, {len(filled.skipped)} left out. The gallery has "
-        f"{held} items.",
+        f"{counted(held, 'item')}.",
         soft_wrap=True,
     )
     for given, name in list(filled.renamed.items())[:1]:

@@ -9,7 +9,7 @@ import typer
 
 from partreid import lifecycle, retrieval
 from partreid.cli import options as opt
-from partreid.cli.console import console, errors, show_progress
+from partreid.cli.console import console, counted, errors, show_progress
 from partreid.cli.gallery_upkeep import DryRun
 from partreid.cli.models import chosen as chosen_model
 
@@ -46,7 +46,10 @@ def backup(
                 opened, to, extractor=extractor, with_model=with_model, with_images=with_images,
                 skip_missing=skip_missing, advance=advance,
             )  # fmt: skip
-    console.print(f"{facts.items} items and {facts.images} images in {to}, read again and complete.", soft_wrap=True)
+    console.print(
+        f"{counted(facts.items, 'item')} and {counted(facts.images, 'image')} in {to}, read again and complete.",
+        soft_wrap=True,
+    )
     if facts.images < facts.items and with_images:
         errors.print(f"{facts.items - facts.images} items have no image in the backup.")
 
@@ -66,12 +69,14 @@ def restore(
     if dry_run:
         facts = lifecycle.verify_backup(source)
         console.print(
-            f"{source} is complete: {facts.items} items and {facts.images} images of {facts.time}.", soft_wrap=True
+            f"{source} is complete: {counted(facts.items, 'item')} and {counted(facts.images, 'image')} "
+            f"of {facts.time}.",
+            soft_wrap=True,
         )
     else:
         with show_progress("restoring", read_facts(source).items) as advance:
             facts = lifecycle.restore_gallery(source, to, images_to=images_to, advance=advance)
-        console.print(f"{facts.items} items in {without_secrets(to)}.", soft_wrap=True)
+        console.print(f"{counted(facts.items, 'item')} in {without_secrets(to)}.", soft_wrap=True)
     if facts.model.folder:
         console.print(f"Its model: --model {source / facts.model.folder}", soft_wrap=True)
 
@@ -142,7 +147,7 @@ def re_embed(
         errors.print(f"left out: {name}: {reason}", soft_wrap=True)
     if len(done.left_out) > 10:
         errors.print(f"and {len(done.left_out) - 10} more.")
-    console.print(f"{done.items} items embedded again, {len(done.left_out)} left out.")
+    console.print(f"{counted(done.items, 'item')} embedded again, {len(done.left_out)} left out.")
     if not target:
         console.print(
             "Files still contain the former embeddings: `partreid gallery compact` removes them.", soft_wrap=True

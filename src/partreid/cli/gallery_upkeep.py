@@ -12,7 +12,7 @@ import typer
 
 from partreid import lifecycle, retrieval
 from partreid.cli import options as opt
-from partreid.cli.console import console, emit_json, errors, plain_table, say_warning, show_progress
+from partreid.cli.console import console, counted, emit_json, errors, plain_table, say_warning, show_progress
 from partreid.cli.models import chosen as chosen_model
 from partreid.cli.searching import open_to_search
 from partreid.errors import ConfigError
@@ -55,8 +55,8 @@ def verify(gallery: opt.Gallery) -> None:
         problems = opened.verify()
         for problem in problems:
             console.print(f"problem: {problem}", soft_wrap=True)
-        count = "no problem" if not problems else "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        console.print(f"{len(opened)} items, {count}.")
+        count = counted(len(problems), "problem") if problems else "no problem"
+        console.print(f"{counted(len(opened), 'item')}, {count}.")
     raise typer.Exit(1 if problems else 0)
 
 
@@ -106,7 +106,7 @@ def _few(names: Sequence[str]) -> str:
 
 def _show(deletion: Deletion) -> None:
     """What is to be deleted: how many, the oldest and the newest, and the cameras."""
-    said = f"{deletion.count} of {deletion.total} items meet the conditions."
+    said = f"{deletion.count} of {counted(deletion.total, 'item')} meet the conditions."
     first, last = deletion.span
     if first is not None and last is not None:
         said += f" The oldest is of {_shown(first)}, the newest of {_shown(last)}."
@@ -145,7 +145,7 @@ def copy(
         with show_progress("copying", len(source)) as advance:
             copied, there = retrieval.copy_gallery(source, target, replace=replace, advance=advance)
         shown = without_secrets(to)
-        console.print(f"{copied} copied, {there} there already. {shown} has {len(target)} items.")
+        console.print(f"{copied} copied, {there} there already. {shown} has {counted(len(target), 'item')}.")
 
 
 def expire(
@@ -237,7 +237,10 @@ def erase(
         if not yes:
             _ask(erasure.deletion.count)
         receipt = lifecycle.erase(opened, erasure)
-        console.print(f"{receipt.items} items erased, {receipt.crops} image files deleted, {len(opened)} items left.")
+        console.print(
+            f"{counted(receipt.items, 'item')} erased, {counted(receipt.crops, 'image file')} deleted, "
+            f"{counted(len(opened), 'item')} left."
+        )
         for reason, count in receipt.crops_left.items():
             console.print(f"{count} image files stay: {reason}.", soft_wrap=True)
         console.print(f"Not covered: {'; '.join(receipt.says_nothing_of)}.", soft_wrap=True)

@@ -10,7 +10,7 @@ import typer
 from partreid import datasets
 from partreid import labels as labelling
 from partreid.cli import options as opt
-from partreid.cli.console import console, errors, plain_table, say_warning, show_progress
+from partreid.cli.console import console, counted, errors, plain_table, say_warning, show_progress
 from partreid.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def _print_made(summary: LabelSummary) -> None:
     for message in summary.failed:
         errors.print(message, soft_wrap=True)
     if summary.failed:
-        errors.print(f"{len(summary.failed)} images could not be read.")
+        errors.print(f"{counted(len(summary.failed), 'image')} could not be read.")
 
 
 @app.command()

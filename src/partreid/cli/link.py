@@ -10,7 +10,7 @@ import typer
 
 from partreid import retrieval
 from partreid.cli import options as opt
-from partreid.cli.console import console, errors, show_progress
+from partreid.cli.console import console, counted, errors, show_progress
 from partreid.cli.models import chosen
 from partreid.cli.open_set import Confidence, MaxFalse, RuleFile, asked_rule
 from partreid.cli.shares import share
@@ -153,7 +153,9 @@ def link(
         if opened is not None:
             opened.close()
     if out or opened is None:
-        console.print(f"{save_links(out or Path('persons.csv'), found)}: {len(found)} tracks.", soft_wrap=True)
+        console.print(
+            f"{save_links(out or Path('persons.csv'), found)}: {counted(len(found), 'track')}.", soft_wrap=True
+        )
     for path in save_mot(mot, found, tables) if mot is not None else ():
         console.print(f"{path}: boxes with the persons' numbers.", soft_wrap=True)
 
@@ -165,8 +167,10 @@ def _tell(found: Linked) -> None:
     sizes = found.sizes
     several = [size for size in sizes.values() if size > 1]
     nobody = len(found) - sum(sizes.values())
-    said = f"{len(found)} tracks, {len(sizes)} persons, {len(several)} of them with several tracks"
-    console.print(said + (f"; {nobody} tracks of unknown people." if nobody else "."), soft_wrap=True)
+    said = (
+        f"{counted(len(found), 'track')}, {counted(len(sizes), 'person')}, {len(several)} of them with several tracks"
+    )
+    console.print(said + (f"; {counted(nobody, 'track')} of unknown people." if nobody else "."), soft_wrap=True)
     if found.links:
         console.print(
             f"{found.links} links by appearance. {100 * found.expected_wrong:.1f} % of them are expected to be wrong; "

@@ -10,7 +10,7 @@ import typer
 
 import partreid
 from partreid.cli import options as opt
-from partreid.cli.console import console, errors, show_progress
+from partreid.cli.console import console, counted, errors, show_progress
 from partreid.cli.models import before_files
 from partreid.errors import ConfigError
 
@@ -162,7 +162,7 @@ def fill(
     if opened is not None:
         with opened:
             gone = add_tracks(opened, found, naming)
-            count = f"{len(found.names)} {what} added, {len(opened)} items"
+            count = f"{len(found.names)} {what} added, {counted(len(opened), 'item')}"
             console.print(f"{without_secrets(gallery)}: {count}.")
             if gone:
                 console.print(f"{gone} former {what if what == 'tracks' else 'items'} of this video were removed.")
