@@ -164,7 +164,7 @@ def test_copy_and_verify(run: Run, filled: Path, tmp_path: Path) -> None:
 def test_messages(run: Run, filled: Path, blocks: Path, tiny_run: Path, tmp_path: Path) -> None:
     folder = blocks / "query"
     for arguments, message in [
-        (("add", filled, folder), "was made by another model"),
+        (("add", filled, folder), "or embed its items with this one: partreid gallery re-embed"),
         (("add", filled, folder, "-m", tiny_run, "--pattern", "("), "is no regular expression"),
         (("add", filled, folder, "-m", tiny_run, "--pattern", "c"), "Expected named groups"),
         (("add", filled, folder, "-m", tiny_run, "--pattern", "(?P<camera>x)"), "is not in the name"),

@@ -331,7 +331,7 @@ def check_model(location: str, made_by: str, model: str) -> None:
         raise DataError(
             f"The gallery in {location} was made by another model: expected the fingerprint {named_model(made_by)}, "
             f"got {named_model(model)}. Open it with the model, image size, mirror choice and adaptation that it was "
-            "made with, or make a new gallery."
+            "made with, or embed its items with this one: partreid gallery re-embed."
         )
 
 
