@@ -15,7 +15,7 @@ def average(
     models: Annotated[
         list[str],
         typer.Argument(
-            metavar="MODEL MODEL...",
+            metavar="MODEL...",
             help="Two or more: runs, checkpoint folders, shipped, or hf:org/name. The result compares as the first.",
         ),
     ],

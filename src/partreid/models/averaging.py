@@ -118,7 +118,10 @@ def _check_alike(other: Checkpoint, first: Checkpoint, name: str, first_name: st
         for field in type(first.preprocess).model_fields
     ]
     if wrong := [f"{field} is {mine} and not {theirs}" for field, mine, theirs in pairs if mine != theirs]:
-        raise CheckpointError(f"{name} cannot be averaged with {first_name}: {'; '.join(wrong)}.")
+        raise CheckpointError(
+            f"{name} cannot be averaged with {first_name}: {'; '.join(wrong)}. Train with the preset of the model that "
+            "the training starts from."
+        )
 
 
 def _check_related(state: dict[str, Tensor], start: dict[str, Tensor], name: str, first_name: str) -> None:
