@@ -64,8 +64,10 @@ def test_models_that_are_the_same_stay_the_same(folder: Path) -> None:
     assert all(torch.equal(value, one[key]) for key, value in made.items() if len(value.shape) == 0 or len(value))
 
 
-@pytest.mark.parametrize("weights", [[1], [1, 0], [1, -1], [1, float("nan")], [1, float("inf")], [1, 1, 1]])
-def test_weights_that_make_no_mean(folder: Path, weights: list[float]) -> None:
+@pytest.mark.parametrize(
+    "weights", [[1], [1, 0], [1, -1], [1, float("nan")], [1, float("inf")], [1, 1, 1], ["x", 1], 3]
+)
+def test_weights_that_make_no_mean(folder: Path, weights: Any) -> None:
     with pytest.raises(ConfigError, match=r"Expected 2 positive weights, one for each model, got \["):
         average_checkpoints([folder, folder], weights)
 

@@ -17,6 +17,7 @@ from partreid.models.build import build_network
 from partreid.models.checkpoint import Checkpoint, load_checkpoint
 from partreid.models.model_config import ModelConfig
 from partreid.objects import guided
+from partreid.types.numbers import in_order
 
 _COMPARISON = ("visibility", "visibility_threshold", "foreground_embedding", "normalize_embeddings", "slot_weights")
 """Fields of a model that say how vectors are compared, for which the weights are the same."""
@@ -85,7 +86,11 @@ def _share_of(value: Tensor, share: float) -> Tensor:
 
 def _shares(weights: Sequence[float] | None, number: int) -> list[float]:
     """The weights with a sum of 1."""
-    given = [1.0] * number if weights is None else [float(weight) for weight in weights]
+    in_order("weights", weights)
+    try:
+        given = [1.0] * number if weights is None else [float(weight) for weight in weights]
+    except (TypeError, ValueError):
+        given = []
     if len(given) != number or not all(math.isfinite(weight) and weight > 0 for weight in given):
         raise ConfigError(f"Expected {number} positive weights, one for each model, got {weights!r:.80}.")
     return [weight / sum(given) for weight in given]
