@@ -68,7 +68,7 @@ def test_models_that_are_the_same_stay_the_same(folder: Path) -> None:
     "weights", [[1], [1, 0], [1, -1], [1, float("nan")], [1, float("inf")], [1, 1, 1], ["x", 1], 3]
 )
 def test_weights_that_make_no_mean(folder: Path, weights: Any) -> None:
-    with pytest.raises(ConfigError, match=r"Expected 2 positive weights, one for each model, got \["):
+    with pytest.raises(ConfigError, match=r"Expected 2 positive weights, one for each model, got "):
         average_checkpoints([folder, folder], weights)
 
 
