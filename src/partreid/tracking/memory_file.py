@@ -101,7 +101,7 @@ def load_memories(path: str | Path) -> dict[str, AppearanceMemory]:
     if kind != (_FORMAT, _VERSION):
         raise DataError(f"{source}: expected {_FORMAT} of version {_VERSION}, got {kind}.")
     if header.pop("sha256", None) != _digest(header, tensors):
-        raise DataError(f"{source} is damaged: its checksum is another.")
+        raise DataError(f"{source} is damaged: its checksum does not fit.")
     try:
         like = None if header["like"] is None else _embeddings(header["like"])
         return {

@@ -93,7 +93,7 @@ def test_digest_tells_every_file(folder: Path) -> None:
         ("shirt.mhclo", "obj_file shirt.obj", "", "no obj_file"),
         ("shirt.mhclo", "shirt.obj", "other.obj", "is missing"),
         ("shirt.mhclo", "shirt.obj", "../../../secret.obj", "outside the asset folder"),
-        ("shirt.mhclo", "shirt.obj", "nul\0.obj", "no file can be called"),
+        ("shirt.mhclo", "shirt.obj", "nul\0.obj", "no file can have this name"),
         ("shirt.mhclo", "x_scale 1 2 1.5", "x_scale 1 2 0", "x_scale"),
         ("shirt.mhclo", "x_scale 1 2 1.5", "x_scale 1 99999999999999 1", "x_scale"),
         ("shirt.mhmat", "shirt.png", "/etc/passwd", "outside the asset folder"),
