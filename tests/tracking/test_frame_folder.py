@@ -192,7 +192,7 @@ def test_names_of_files(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("first", [True, "0", 1.5, -1])
 def test_a_first_number_is_a_whole_one(first: object, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="whole one of at least 0"):
+    with pytest.raises(ConfigError, match="whole number of at least 0"):
         FrameFolder.open(folder(tmp_path / "a", ["5.png"]), first=first)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="above 0, got True"):
         FrameFolder.open(tmp_path / "a", fps=True, first=5)

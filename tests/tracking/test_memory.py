@@ -158,7 +158,7 @@ def test_what_is_wrong_is_refused_and_changes_nothing() -> None:
         (lambda: AppearanceMemory(momentum=1.1), ConfigError, "momentum"),
         (lambda: AppearanceMemory(forget_after=-1), ConfigError, "forget_after"),
         (lambda: AppearanceMemory(window=0), ShapeError, "window"),
-        (lambda: AppearanceMemory().embeddings, ShapeError, "Nothing is known"),
+        (lambda: AppearanceMemory().embeddings, ShapeError, "has no detection yet"),
     ):
         with pytest.raises(error, match=message):
             wrong()

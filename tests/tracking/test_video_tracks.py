@@ -66,7 +66,7 @@ def test_both_formats_say_the_same(text: str, names: tuple[str, ...], tmp_path: 
         ("frame,track,x1,y1,x2,y2\n0,a,1,2,3,nan\n", "finite"),
         ("frame,track,x1,y1,x2,y2\n-1,a,1,2,3,4\n", "number of a frame from 0"),
         ("frame,track,x1,y1,x2,y2\n0.5,a,1,2,3,4\n", "number of a frame"),
-        ("frame,track,x1,y1,x2,y2\n0,,1,2,3,4\n", "no name"),
+        ("frame,track,x1,y1,x2,y2\n0,,1,2,3,4\n", "is no track's name"),
         ("frame,track,x1,y1,x2,y2\n1,a,1,2,3,4\n0,b,1,2,3,4\n1,a,5,6,7,8\n", "track a has two boxes in frame 1"),
         ("0,1,1,1,20,40,1\n", "line 1: expected the number of a frame from 1"),
         ("1,-1,1,1,20,40,0.7\n", "belongs to no track"),
@@ -147,7 +147,8 @@ def test_what_is_wrong_stops_or_is_left_out_when_asked(extractor: PartExtractor)
     expected, tracks = merge_tracklets(extractor.embed(list(crops)), [boxes.names[boxes.tracks[i]] for i in kept])
     order = [tracks.index(name) for name in names]
     torch.testing.assert_close(merged.vectors, expected[order].vectors, rtol=1e-4, atol=1e-5)
-    for some, message in ((frames[1:], "Frame 0.*no such frame"), (frames[:3], "Frame 3.*video ends before it")):
+    cases = ((frames[1:], "Frame 0.*no such frame"), (frames[:3], "Frame 3.*video ends before this frame"))
+    for some, message in cases:
         with pytest.raises(DataError, match=message):
             embed_tracks(extractor, some, scene()[1])
 

@@ -18,14 +18,14 @@ from partreid.surroundings import ensure_home
 
 def main() -> None:
     """Entry point: a user's mistake is one message and exit status 2, never a traceback."""
-    with suppress(PartReIDError):  # whoever needs the folder says so
+    with suppress(PartReIDError):  # a command that needs the folder reports the error
         ensure_home()
     if not processes.launched():  # torchrun ends its processes itself, and at once
         with suppress(ValueError):  # only the main thread may
-            # What is half-written is cleared away, as after Ctrl-C.
+            # Half-written files are removed, as after Ctrl-C.
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     warnings.showwarning = _show_warning
-    warnings.filterwarnings("ignore", message="(?s)Glyph .* missing from font")  # a box stands for it in the image
+    warnings.filterwarnings("ignore", message="(?s)Glyph .* missing from font")  # the image shows a box instead
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     for stream in (sys.stdout, sys.stderr):  # a name that the terminal's encoding lacks is no reason to stop
@@ -36,7 +36,7 @@ def main() -> None:
     except PartReIDError as error:
         say_error(error)
         sys.exit(2)
-    except OSError as error:  # a folder that may not be read, above all
+    except OSError as error:  # mostly a folder without permission to read it
         say_error(f"Cannot use {error.filename}: {error.strerror}." if error.filename else error)
         sys.exit(2)
     except SystemExit as stop:

@@ -16,18 +16,18 @@ def average(
         list[str],
         typer.Argument(
             metavar="MODEL...",
-            help="Two or more: runs, checkpoint folders, shipped, or hf:org/name. The result compares as the first.",
+            help="Two or more: runs, checkpoint folders, shipped, or hf:org/name. The average compares like the first.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Checkpoint folder to write.")],
     weights: Annotated[
-        str, typer.Option(metavar="W,W,...", help="A positive number for each model. Default: all alike.")
+        str, typer.Option(metavar="W,W,...", help="A positive number for each model. Default: all equal.")
     ] = "",
 ) -> None:
     """Average the weights of models that were trained from one start, for example a model and its further training.
 
     The result is one model. It often generalises better than each of them: on the images of the further training it is
-    nearly as good, and elsewhere it stays as good as the model was.
+    nearly as good as the model trained further, and on other images as good as the model before.
     """
     from partreid.models import average_checkpoints, save_checkpoint
 
@@ -38,6 +38,6 @@ def average(
     save_checkpoint(average_checkpoints(models, numbers), out)
     console.print(
         f"Average of {len(models)} models: {out}    Score it: partreid evaluate {out} DATA\n"
-        "The calibrations of these models do not hold for it. Fit its own: partreid calibrate.",
+        "The calibrations of these models are not valid for the average. Fit a new one: partreid calibrate.",
         soft_wrap=True,
     )

@@ -32,8 +32,8 @@ def calibrate(
         typer.Option(
             "--rule",
             metavar="auto|FILE",
-            help='Also write a rule for the answer "nobody" (`gallery search --max-false`): a file, or auto for beside '
-            "the model. It contains embeddings of two images of each person, of at most 1000 persons.",
+            help='Also write a rule for the answer "nobody" (`gallery search --max-false`): a file, or auto for one '
+            "beside the model. It contains embeddings of two images of each person, of at most 1000 persons.",
         ),
     ] = None,
     gallery: Annotated[

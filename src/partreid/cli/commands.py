@@ -41,7 +41,7 @@ program = typer.Typer(
 
 
 @program.callback(invoke_without_command=True)
-def version_option(version: bool = typer.Option(False, "--version", help="Print the version and leave.")) -> None:
+def version_option(version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
     """Options of every command."""
     if version:
         emit(__version__)
@@ -50,7 +50,7 @@ def version_option(version: bool = typer.Option(False, "--version", help="Print 
 
 class _Command(TyperCommand):
     def invoke(self, ctx: Any) -> Any:
-        """Run the command, on no more threads than it may use; audit logs say that it was a command."""
+        """Run the command with a limited number of threads. Audit logs record that a command did it."""
         from partreid.retrieval.recording import acting
 
         _fit_threads()
@@ -59,12 +59,12 @@ class _Command(TyperCommand):
 
 
 def _fit_threads() -> None:
-    """No more threads than there are processors for them: PyTorch does not know what a container is granted."""
+    """Limit threads to the processors that may be used, because PyTorch does not know the limit of a container."""
     if "OMP_NUM_THREADS" in os.environ:
         return
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(min(usable_cores(), torch.get_num_threads()))
-    else:  # read when PyTorch is imported: a command that needs none does not wait for it
+    else:  # PyTorch reads it when it is imported; a command without PyTorch does not import it
         os.environ["OMP_NUM_THREADS"] = str(usable_cores())
 
 

@@ -1,7 +1,7 @@
 """What the commands print: text for people, text meant to be saved, tables, progress bars.
 
-Text for people goes through ``console``: it knows no markup, as a name may have ``[brackets]``, and it wraps nothing
-where there is no terminal. Text for a program or a file goes through :func:`emit`.
+Text for people goes through ``console``. It ignores markup, because a name may have ``[brackets]``, and wraps lines
+only on a terminal. Text for a program or a file goes through :func:`emit`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from partreid import processes
 from partreid.progress import Advance
 from partreid.training.callbacks import StepRecord, TrainingCallback
 
-if TYPE_CHECKING:  # the help of the commands waits for no PyTorch
+if TYPE_CHECKING:  # the help of the commands must not wait for PyTorch
     from partreid.evaluation.dataset import QuerySetScores
 
 _WIDE = 10_000
@@ -30,25 +30,25 @@ _WIDE = 10_000
 
 
 class _Console(Console):
-    """Takes text as it is; markup, where it is wanted, is a ``style`` or a ``Text``."""
+    """Prints text as it is. For markup, give a ``style`` or a ``Text``."""
 
     def __init__(self, *, stderr: bool = False, quiet: bool = False) -> None:
         super().__init__(markup=False, emoji=False, highlight=False, stderr=stderr, quiet=quiet)
-        self._width = None  # rich would keep the $COLUMNS of this moment; it is looked at with every line
+        self._width = None  # rich would keep $COLUMNS as it is now; here each line reads it again
 
-    @property  # type: ignore[misc]  # rich can also be told the size; nobody does
+    @property  # type: ignore[misc]  # rich also lets others set the size; nobody does
     def size(self) -> ConsoleDimensions:
-        """Of the terminal, or of ``$COLUMNS``; a file or a pipe has room for any line."""
+        """The size of the terminal, or from ``$COLUMNS``; a file or a pipe has room for any line."""
         return super().size if self.drawable or "COLUMNS" in os.environ else ConsoleDimensions(_WIDE, 25)
 
     @property
     def drawable(self) -> bool:
-        """Whether somebody looks on, and bars can be drawn; colours alone (FORCE_COLOR) make no terminal."""
+        """Whether the output is a terminal on which bars can be drawn; FORCE_COLOR alone does not make it one."""
         return self.file.isatty() and not self.is_dumb_terminal
 
 
 _FIRST_LINE, _LAST_LINE = 10.0, 300.0
-"""Seconds to the first line of a bar where there is no terminal, the fewest between two lines; and the most."""
+"""Without a terminal: seconds to a bar's first line, which is also the least time between two lines; and the most."""
 _SELDOM = 0.1
 """Seconds between two lines, as a fraction of the time passed."""
 
@@ -89,17 +89,17 @@ def emit_rows(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]])
 
 
 def say_error(text: object) -> None:
-    """One message of what went wrong, to the error stream."""
+    """Print an error message to the error stream."""
     errors.print(Text.assemble(("error:", "bold red"), f" {text}"), soft_wrap=True)
 
 
 def say_warning(text: object) -> None:
-    """One message of what the user should know, to the error stream."""
+    """Print a warning to the error stream."""
     errors.print(Text.assemble(("warning:", "yellow"), f" {text}"), soft_wrap=True)
 
 
 class _Bar(Progress):
-    """A bar on a terminal; elsewhere a line now and then, ever more seldom, and one at the end."""
+    """A bar on a terminal; elsewhere lines at growing intervals, and one at the end."""
 
     def __init__(self) -> None:
         super().__init__(

@@ -47,11 +47,11 @@ def embed_boxes(
     precision: opt.PrecisionOption = "auto",
     batch_size: opt.BatchSize = 64,
 ) -> None:
-    """Embed the boxes of a detector: one embedding per box, for tables without tracks, and with them.
+    """Embed the boxes of a detector: one embedding per box. The table may have tracks or not.
 
-    The file is like that of `partreid embed`. A row is called NAME/FRAME/NUMBER: the video or folder, the frame (from
-    0; of a folder the image's name), and which box of the table it is there (from 0). In a gallery each box is an item
-    with its camera and time; all boxes together take the place of what was added from this video before.
+    The file is like that of `partreid embed`. A row is called NAME/FRAME/NUMBER. NAME is the video or folder. FRAME is
+    the frame's number from 0, or the image's name in a folder. NUMBER counts the table's boxes in this frame from 0. In
+    a gallery each box is an item with camera and time. The boxes replace what was added from this video before.
     """
     from partreid.tracking import embed_detections
 

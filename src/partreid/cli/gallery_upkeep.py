@@ -116,7 +116,7 @@ def _show(deletion: Deletion) -> None:
 
 
 def _ask(count: int) -> None:
-    """Go on only if someone says so."""
+    """Ask the user, and continue only after a yes."""
     if not sys.stdin.isatty():
         raise ConfigError(
             "Nothing was deleted, because there is no terminal to ask on. Add --yes to delete without a question, or "

@@ -1,4 +1,4 @@
-"""Which model a command uses: the one before its other words, the one of ``--model``, or the shipped one."""
+"""The model of a command: given before its other arguments or with ``--model``, else the shipped one."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _WEIGHTS = frozenset((".onnx", ".xml", ".bin", ".safetensors", ".pth", ".pt", ".
 
 
 def before_files(words: Sequence[str], option: str, names: Sequence[str]) -> tuple[str, list[Path]]:
-    """The model, and as many files as have names: ``[MODEL] FIRST SECOND``. A model takes a word more.
+    """The model, and one file for each of ``names``: ``[MODEL] FIRST SECOND``. One more word means a model comes first.
 
     Args:
-        words: as given. option: what ``--model`` says, "" where it was not given. names: of the files, for the error.
+        words: as given. option: value of ``--model``, "" if it was not given. names: of the files, for the error.
 
     Raises:
         ConfigError: there are more or fewer words.
@@ -32,7 +32,7 @@ def before_files(words: Sequence[str], option: str, names: Sequence[str]) -> tup
 def before_images(words: Sequence[str], option: str) -> tuple[str, list[Path]]:
     """The model, and any number of images and folders of them: ``[MODEL] IMAGES...``.
 
-    The first word is a model where it can be nothing else, or where nothing is there of that name.
+    The first word is a model if it can be nothing else, or if there is no file or folder of that name.
 
     Raises:
         ConfigError: there are no images.
@@ -46,17 +46,17 @@ def before_images(words: Sequence[str], option: str) -> tuple[str, list[Path]]:
 
 
 def chosen(model: str) -> str:
-    """The model that was given, or the shipped one, which is then told."""
+    """The model that was given, or the shipped one, whose name is then printed."""
     if not model:
         errors.print(f"Model: {shipped_name()}, which comes with partreid. --model selects another.", style="dim")
     return model or SHIPPED
 
 
 def beside(model: str, name: str) -> Path:
-    """A file of that name in a model's checkpoint folder, where that is the user's own.
+    """A file of that name in the checkpoint folder of a model of the user's own.
 
     Raises:
-        ConfigError: it is the package's or the Hub's: what is written there is lost, or breaks the model.
+        ConfigError: the model is the package's or the Hub's. A file written there would be lost, or break the model.
         CheckpointError: there is no such model.
     """
     from partreid.models.checkpoint import find_checkpoint
@@ -70,7 +70,7 @@ def beside(model: str, name: str) -> Path:
 def is_model(word: str) -> bool:
     """Whether a word can mean nothing but a model: the shipped one, a file of weights, a folder of a run or of runs.
 
-    Of a folder of runs a run's name was forgotten: the figures in it are not images to be embedded.
+    A folder of runs counts too, because then the user forgot the run's name. Its figures are not images to embed.
     """
     from partreid.models.checkpoint import holds_models
 
@@ -78,7 +78,7 @@ def is_model(word: str) -> bool:
 
 
 def _may_be_images(word: str) -> bool:
-    """Whether a word that is surely no model means images: something that is there, or should be by its suffix."""
+    """Whether a word that is no model may mean images: the file or folder exists, or the suffix is one of images."""
     from partreid.datasets.images import IMAGE_SUFFIXES
 
     return Path(word).exists() or Path(word).suffix.lower() in IMAGE_SUFFIXES

@@ -55,8 +55,9 @@ def asked_rule(
     """The rule that the options ask for; None without ``--max-false``.
 
     Raises:
-        ConfigError: a rule is given without ``--max-false``, it promises less, or there is no calibration for it.
-        DataError: there is no rule, or it is another model's.
+        ConfigError: a rule is given without ``--max-false``, the rule cannot promise that share, or there is no
+            calibration.
+        DataError: there is no rule, or it belongs to another model.
     """
     from partreid.retrieval.how_compared import run_of
     from partreid.retrieval.open_set import OpenSetRule
@@ -67,14 +68,14 @@ def asked_rule(
         return None
     if calibration is None:
         raise ConfigError(
-            "--max-false needs the model's calibration (`partreid calibrate`), which says how images score."
+            "--max-false needs the model's calibration, which turns distances into probabilities: `partreid calibrate`."
         )
     found = OpenSetRule.load(run_of(model) if rule in (None, "auto") else rule, calibration=calibration)
     return found.at(max_false=max_false, confidence=confidence, prior=prior)
 
 
 def page_rule(rule: str | None, model: str, calibration: MatchCalibration) -> OpenSetRule | None:
-    """The rule that the page may be asked for: that of the option, or the one beside the model where there is one.
+    """The rule that the page may use: that of the option, or the one beside the model if there is one.
 
     Raises:
         DataError: as :func:`asked_rule`.

@@ -31,7 +31,7 @@ _EVERY_PRESET = (*_PRESETS, *_NETWORK_PRESETS)
 
 
 def _completed(words: Iterable[str] | Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
-    """What the shell completes a value with: those of the words that begin so."""
+    """The shell's completions of a value: the words that begin with it."""
 
     def complete(incomplete: str) -> list[str]:
         return [word for word in (words() if callable(words) else words) if word.startswith(incomplete)]
@@ -40,7 +40,7 @@ def _completed(words: Iterable[str] | Callable[[], Iterable[str]]) -> Callable[[
 
 
 def _query_sets(context: typer.Context, incomplete: str) -> list[str]:
-    """The query sets of the data set that stands on the command line already."""
+    """The query sets of the data set that is already on the command line."""
     with suppress(PartReIDError):
         sets = partreid.read_datasets(context.params.get("data") or (), labels=None, unmatched="keep")
         return [name for one in sets for name in one.queries if name.startswith(incomplete)]
@@ -244,7 +244,7 @@ def all_datasets(data: list[str] | None, more: list[str] | None = None) -> list[
 def with_network(preset: str, data: list[str], backbone: str | None) -> tuple[str, list[str], str | None]:
     """A preset with its network, the data sets without that network, and the backbone unless it is that network.
 
-    In ``--preset parts-on FILE`` the command line takes FILE for one more data set.
+    In ``--preset parts-on FILE`` the parser counts FILE among the data sets, so it is removed from them here.
 
     Raises:
         ConfigError: several networks are named.

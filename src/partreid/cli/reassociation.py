@@ -105,7 +105,7 @@ def reassociate_and_print(
 def _table(
     found: Reassociation, by: Literal["query", "target", "lower"], levels: tuple[float, ...], bootstrap: int
 ) -> Table:
-    """A line for each gap and level; of each way of comparing rank-1, margin, and what is not comparable."""
+    """A line for each gap and level, with rank-1, margin and share not comparable for each way of comparing."""
     rows = found.rows(by=by, levels=levels, bootstrap=bootstrap)
     by_cell = {(row.gap, row.level, row.way): row for row in rows}
     first, *others = found.ways

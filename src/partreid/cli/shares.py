@@ -9,7 +9,7 @@ def share(text: str | float) -> float:
     """A share from 0 to 1; an option's default is a number already.
 
     Raises:
-        BadParameter: it is none.
+        BadParameter: the text is no share.
 
     Example:
         >>> share("1%"), share("0.5 %"), share("0.01")

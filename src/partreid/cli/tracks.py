@@ -146,9 +146,9 @@ def fill(
     extractor, _ = load_for_comparison(
         chosen, runtime=runtime, mirror=mirror, calibration=calibration, adaptation=adaptation
     )
-    opened = partreid.Gallery.open(gallery, extractor=extractor) if gallery else None  # refuses another model's at once
+    opened = partreid.Gallery.open(gallery, extractor=extractor) if gallery else None  # refuses another model's gallery
     if opened is not None:
-        former_tracks(opened, boxes.names, naming)  # so does it a name that another video has
+        former_tracks(opened, boxes.names, naming)  # refuses a name that another video has
     with show_progress("embedding boxes", len(boxes)) as advance:
         found = embed(
             extractor, frames, boxes, every=every, crops=crops and naming.crops(crops), advance=advance,
@@ -169,7 +169,7 @@ def fill(
 
 
 def _say_frames(frames: FrameFolder, table: TrackBoxes, naming: VideoNaming) -> None:
-    """Say which frame of a folder is which, and when; before anything is embedded."""
+    """Print which image is which frame, and the frame rate, before anything is embedded."""
     if naming.start is not None and frames.rate is None:
         raise ConfigError(
             f"--start gives each track the time of its first frame, but the frame rate of {frames.folder} is unknown. "

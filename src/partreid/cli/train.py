@@ -139,7 +139,7 @@ _SHORTCUTS = {
 
 
 def _with_shortcuts(config: TrainConfig, values: Sequence[object], overrides: Sequence[str]) -> TrainConfig:
-    """A configuration with the fields replaced that ``--set`` and the everyday options name.
+    """A configuration in which ``--set`` and the everyday options have replaced fields.
 
     Args:
         config: to start from. values: of the everyday options in their order, None where not given.

@@ -25,10 +25,10 @@ def chosen_rows(
 ) -> tuple[NDArray[np.bool_], list[str]]:
     """[N] which rows count, and a sentence for everything that was left out or assumed.
 
-    Left out are boxes of a confidence of 0, which MOTChallenge marks so to be ignored, those that are marked as a group
-    or to be ignored, of another class than a person, and of a visibility of 0, which show nobody of the track. Where
-    every confidence is 0 the column says nothing. Where ``person_classes`` is None, 1 in MOTChallenge's text is a
-    person, and what is called one.
+    These boxes are left out: of confidence 0, which in MOTChallenge means "ignore"; marked as a group or to be ignored;
+    of another class than a person; and of visibility 0, because they do not show the person of the track. If every
+    confidence is 0, the column is not used. If ``person_classes`` is None, persons are class 1 in MOTChallenge's text,
+    and classes whose name means a person.
     """
     kinds, notes = _classes(path, rows, person_classes)
     persons, more = _persons(path, rows, kinds, person_classes)
@@ -36,7 +36,9 @@ def chosen_rows(
     confidences, visible = np.array(rows.confidences), np.array(rows.visible)
     ignored = confidences == 0
     if ignored.all() and len(ignored):
-        notes.append(f"{path}: every confidence is 0, so the column is taken to say nothing; beside others 0 = ignore")
+        notes.append(
+            f"{path}: every confidence is 0, so the column is not used; if only some were 0, 0 would mean ignore"
+        )
         ignored[:] = False
     groups = np.zeros(len(rows), dtype=np.bool_)
     groups[sorted(rows.ignored)] = True
@@ -95,15 +97,15 @@ def _classes(path: Path, rows: BoxRows, given: Collection[object] | None) -> tup
     if not said.any():
         return kinds, []
     if given is not None:
-        note = "in rows of 10 columns or more the eighth is taken for the class, and those behind it are not used"
+        note = "in rows of 10 columns or more the eighth is taken for the class, and the columns after it are not used"
         return np.where(said, world, kinds), [f"{path}: {note}"]
     if all(text.isdecimal() for text in world[said]) and (world[said] != "0").any():
         raise DataError(
             f"{rows.where(int(said.argmax()))}: expected -1 in the eighth of 10 columns or more, or a "
-            f"place in the world, got {world[said][0]}, as if it were a class. Say which classes are persons with "
-            "--person-class (person_classes=), or write -1 there."
+            f"position in the world, got {world[said][0]}, which looks like a class. Say which classes are persons "
+            "with --person-class (person_classes=), or write -1 there."
         )
-    return kinds, [f"{path}: columns 8 to 10 are taken for places in the world, and not used"]
+    return kinds, [f"{path}: columns 8 to 10 are taken for positions in the world, and are not used"]
 
 
 def _persons(
@@ -112,7 +114,7 @@ def _persons(
     """The classes that are persons, and what is to be said of that."""
     present = sorted(set(kinds.tolist()) - {""})
     if given is not None and not present:
-        raise DataError(f"{path} has no column of classes, so that --person-class (person_classes=) changes nothing.")
+        raise DataError(f"{path} has no column of classes, so --person-class (person_classes=) changes nothing.")
     if given is not None:
         several = given if isinstance(given, Collection) and not isinstance(given, str) else [given]
         persons = {str(track_key(kind)) for kind in several}
@@ -134,7 +136,7 @@ def _persons(
     if words:
         return words, []
     if len(present) == 1 and present[0].isdecimal():
-        return {present[0]}, [f"{path}: class {present[0]}, the only one, is taken for persons"]
+        return {present[0]}, [f"{path}: class {present[0]} is the only one, so it is taken for persons"]
     raise _unknown(path, present, "it is not known which is a person")
 
 

@@ -117,10 +117,12 @@ def value_of(text: str, where: str) -> float:
 
 
 def frame_of(text: str, where: str, first: int) -> int:
-    """The number of a frame; whether it is below the first is seen when that is known."""
+    """The number of a frame. It is compared with the first frame later, when that one is known."""
     value = number_of(text, where)
     if not value.is_integer() or not 0 <= value < 2**53:
-        raise DataError(f"{where}: expected the number of a frame from {first}, a whole one, got {text.strip()[:40]}.")
+        raise DataError(
+            f"{where}: expected the number of a frame from {first}, a whole number, got {text.strip()[:40]}."
+        )
     return int(value)
 
 
@@ -134,7 +136,7 @@ def number_of(text: str, where: str) -> float:
 
 
 def as_number(text: str) -> float:
-    """NaN where it is none; not all that Python takes for one: 1_0 is a name."""
+    """The number, or NaN if the text is none. 1_0 is a name, though Python reads it as a number."""
     try:
         return float(text) if "_" not in text else math.nan
     except ValueError:

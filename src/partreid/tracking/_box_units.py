@@ -52,7 +52,7 @@ def check_units(boxes: TrackBoxes, width: int, height: int) -> None:
     if len(boxes) >= _ENOUGH and x2.max() < width / 2 and y2.max() < height / 2:
         warn(
             f"All boxes lie in the upper left quarter of the frame of {width}×{height} pixels: none reaches beyond "
-            f"({x2.max():g}, {y2.max():g}). If they were found in smaller frames, or are percent, scale them."
+            f"({x2.max():g}, {y2.max():g}). If they were found in smaller frames, or are in percent, scale them."
         )
 
 
@@ -87,7 +87,7 @@ def _check_form(boxes: TrackBoxes, width: int, height: int) -> None:
     option = "xyxy" if boxes.table.form == "xywh" else "xywh"
     which = _first(boxes, np.any(second <= corner, axis=1))
     if wrong is None:
-        warn(f"{which}: boxes are taken for {form}; nothing tells whether they are {other} (--boxes {option}).")
+        warn(f"{which}: boxes are taken for {form}; nothing tells whether they are {other}. If so: --boxes {option}.")
     elif wrong:
         raise DataError(
             f"{which}: the boxes should be {form}, but look like {other} in frames of {width}×{height} pixels. Say "

@@ -73,7 +73,7 @@ def read_boxes(
         raise ConfigError(f"The first frame is number 0 or 1, got {first_frame!r:.80}.")
     rows = read_rows(path, format)
     if rows.fractions and form is not None:
-        raise ConfigError(f"YOLO's boxes have one form, so that --boxes (form=) changes nothing for {path}.")
+        raise ConfigError(f"YOLO's boxes have one form, so --boxes (form=) changes nothing for {path}.")
     if not len(rows):
         raise DataError(f"{path} holds no box. Expected a row for each: {', '.join(COLUMNS)}, or {MOT}.")
     if not isinstance(frames, FrameFolder | None):
@@ -171,20 +171,20 @@ def _first_frame(rows: BoxRows, first_frame: int | None) -> int:
     if first is None:
         raise DataError(
             f"{rows.note}; whether frames are counted from 0 or from 1 is not known: the lowest is {lowest}. "
-            "Say it with --first-frame 0 or 1 (first_frame=)."
+            "Give --first-frame 0 or 1 (first_frame=)."
         )
     if lowest < first:
         raise DataError(
             f"{rows.where(rows.frames.index(lowest))}: expected the number of a frame from {first}, got "
-            f"{lowest}. MOTChallenge counts from 1; a table with a header line counts from 0. Say it with "
-            "--first-frame 0 (first_frame=0)."
+            f"{lowest}. MOTChallenge counts from 1; a table with a header line counts from 0. If this table "
+            "counts from 0, give --first-frame 0 (first_frame=0)."
         )
     return first
 
 
 def _corners(rows: BoxRows, form: BoxForm, first_frame: int) -> tuple[NDArray[np.float64], int]:
     """[N, 4] x1, y1, x2, y2 in pixels from 0, and the number of the first pixel. MOTChallenge counts frames and pixels
-    from 1; who counts frames from 0 has the pixels of a detector, and so has who writes corners, or names of images."""
+    from 1. Tables that count frames from 0, have corners, or name images have a detector's pixels, which are from 0."""
     pixel = first_frame if rows.form == "xywh" and not rows.images else 0
     boxes = np.array(rows.boxes).reshape(-1, 4)
     boxes[:, :2] -= pixel
@@ -231,7 +231,7 @@ def _with_track(rows: BoxRows, chosen: Sequence[int], on_error: Callable[[str], 
     for row in chosen:
         if rows.tracks[row] is not None:
             continue
-        message = f"{rows.where(row)}: the box belongs to no track: {rows.names[row]!r:.40} is no name of one."
+        message = f"{rows.where(row)}: the box belongs to no track: {rows.names[row]!r:.40} is no track's name."
         if on_error is None:
             hint = "Run a tracker on the detections, or leave such boxes out: --skip-damaged (on_error=)."
             raise DataError(f"{message} {hint if used else none}")

@@ -110,12 +110,12 @@ def former_tracks(gallery: Gallery, tracks: Iterable[str], naming: VideoNaming) 
             if not of_video:
                 there = item.metadata.get(_VIDEO) or item.metadata.get("file") or "no video"
                 raise DataError(
-                    f"{item.id!r} is in the gallery, of {there}; this would be {where}. Give this video another name "
-                    "with --name (VideoNaming.name), to keep both; or delete those first."
+                    f"{item.id!r} is in the gallery, of {there}; the new one is of {where}. To keep both, give this "
+                    "video another name with --name (VideoNaming.name). Or delete the items of the other one first."
                 )
             if item.camera != camera:
                 raise DataError(
-                    f"{item.id!r} is in the gallery, of the camera {item.camera or 'unknown'}; this would be of "
+                    f"{item.id!r} is in the gallery, of the camera {item.camera or 'unknown'}; the new one is of "
                     f"{camera or 'an unknown one'}. Give this video another name with --name (VideoNaming.name); or, "
                     f"if the camera was wrong, delete its tracks first: --where {_VIDEO}={where}."
                 )

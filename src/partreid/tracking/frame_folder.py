@@ -16,10 +16,10 @@ from partreid.errors import ConfigError, DataError, warn
 from partreid.objects import Guided
 
 SEQINFO = "seqinfo.ini"
-"""MOTChallenge's account of a sequence, beside the folder of its frames."""
+"""MOTChallenge's description of a sequence, beside the folder of its frames."""
 
 _NO_NAMES = frozenset(("img1", "img", "imgs", "images", "frames", "jpg", "png", "rgb", "color"))
-"""What folders of frames are called whosesoever they are: the folder above has the name."""
+"""Usual names of folders of frames. They do not name the video, so the folder above gives its name."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -61,9 +61,9 @@ class FrameFolder(Guided):
             ConfigError: ``fps`` is not above 0, or ``first`` is not a whole number of at least 0.
         """
         if fps is not None and not (isinstance(fps, Real) and fps is not True and math.isfinite(fps) and fps > 0):
-            raise ConfigError(f"Frames a second are a number above 0, got {fps!r:.80}.")
+            raise ConfigError(f"Frames per second are a number above 0, got {fps!r:.80}.")
         if first is not None and (not isinstance(first, Integral) or isinstance(first, bool) or first < 0):
-            raise ConfigError(f"The first frame's number is a whole one of at least 0, got {first!r:.80}.")
+            raise ConfigError(f"The first frame's number is a whole number of at least 0, got {first!r:.80}.")
         folder, info = _sequence(Path(path))
         files = list_images(folder)
         extension = info.get("imext", "").strip().lower()
@@ -203,7 +203,7 @@ def _first(file: Path, lowest: int, first: int | None) -> int:
 
 
 def _notes(files: Sequence[Path], numbers: Sequence[int], *, in_order: bool, length: float | None) -> list[str]:
-    """What is to be said of the order, of frames that are missing, and of files that are no frames."""
+    """Notes on the order, on missing frames, and on files that are no frames."""
     folder, there = files[0].parent, set(numbers)
     notes = [f"{folder}: images are frames in the order of their names"] if in_order else []
     if length is not None and not in_order and numbers[-1] >= length:

@@ -174,9 +174,9 @@ class AppearanceMemory(Guided):
         return _known([self], time)
 
     def _state(self, time: float | None) -> tuple[SlotSums, PartEmbeddings]:
-        """The sums as at a time, None = as after the last detection; and whose slots and types they are."""
+        """The sums at a time (None = after the last detection), and embeddings with their slots and types."""
         if self._sums is None or self._like is None or self._seen is None:
-            raise ShapeError("Nothing is known of this track yet. Call update first, or ask len(memory).")
+            raise ShapeError("This track has no detection yet. Call update first, or check len(memory).")
         time = self._time if time is None else time
         if not time >= self._time:
             raise DataError(f"Expected a time of at least {self._time}, the track's last detection, got {time}.")
@@ -186,7 +186,7 @@ class AppearanceMemory(Guided):
 
 
 def _known(memories: Sequence[AppearanceMemory], time: float | None) -> PartEmbeddings:
-    """[T, S, D] what memories hold at a time; None = each as after its last detection."""
+    """[T, S, D] the content of memories at a time; None = of each after its last detection."""
     sums, like = zip(*(memory._state(time) for memory in memories), strict=True)
     for other in like[1:]:
         check_comparable(like[0], other)

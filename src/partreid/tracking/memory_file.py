@@ -28,7 +28,7 @@ _FORMAT, _VERSION = "partreid-memories", 1
 
 @dataclass(frozen=True)
 class _Track:
-    """What the file's header says of a track; its tensors have its number in their names."""
+    """A track's entry in the file's header. The names of its tensors begin with its number."""
 
     name: str
     momentum: float
@@ -101,7 +101,7 @@ def load_memories(path: str | Path) -> dict[str, AppearanceMemory]:
     if kind != (_FORMAT, _VERSION):
         raise DataError(f"{source}: expected {_FORMAT} of version {_VERSION}, got {kind}.")
     if header.pop("sha256", None) != _digest(header, tensors):
-        raise DataError(f"{source} is damaged: its checksum is another.")
+        raise DataError(f"{source} is damaged: its checksum does not fit.")
     try:
         like = None if header["like"] is None else _embeddings(header["like"])
         return {
@@ -109,7 +109,7 @@ def load_memories(path: str | Path) -> dict[str, AppearanceMemory]:
             for number, track in enumerate(header["tracks"])
         }
     except (KeyError, TypeError, ValueError, PartReIDError) as error:
-        raise DataError(f"{source} does not hold together: {error}") from None
+        raise DataError(f"{source} is damaged or inconsistent: {error}") from None
 
 
 def _memory(track: _Track, number: int, tensors: Mapping[str, Tensor], like: PartEmbeddings | None) -> AppearanceMemory:

@@ -123,8 +123,8 @@ def merge_tracklets(embeddings: PartEmbeddings, tracks: Sequence[Track]) -> tupl
         key = track_key(track)
         if key is None:
             raise DataError(
-                f"Image {number} belongs to no track: {track!r:.80} is no name of one. Leave such images out, as "
-                "they need not be of one person: embeddings[rows]."
+                f"Image {number} belongs to no track: {track!r:.80} is no track's name. Leave such images out, "
+                "because they may show different persons: embeddings[rows]."
             )
         images.setdefault(key, []).append(number)
     merged = PartEmbeddings.cat(merge_tracklet(embeddings[rows]) for rows in images.values())

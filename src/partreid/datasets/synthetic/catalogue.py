@@ -1,4 +1,4 @@
-"""What an asset folder offers: every piece that can be worn, and what was left out and why."""
+"""The content of an asset folder: all pieces that can be worn, and the assets left out, with the reason."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Catalogue:
     """The pieces of an asset folder.
 
     Attributes:
-        pieces: by name. stock: what there is of each part. digests: SHA-256 of each asset used, by name.
-        skipped: for each asset left out its name and why.
+        pieces: by name. stock: the cuts of each part. digests: SHA-256 of each asset used, by name.
+        skipped: name of each asset left out, and the reason.
     """
 
     pieces: Mapping[str, Piece]
@@ -45,7 +45,7 @@ def load_catalogue(folder: Path) -> Catalogue:
         MissingDependencyError: anny is not installed.
     """
     if not folder.is_dir():
-        raise DataError(f"{folder} is no folder. Name one of MakeHuman assets, with clothes/ and hair/ in it.")
+        raise DataError(f"{folder} is no folder. Give a folder of MakeHuman assets, with clothes/ and hair/ in it.")
     base, marks = load_base_mesh(), load_body_model().landmarks
     pieces: dict[str, Piece] = {}
     cuts: dict[str, list[Cut]] = {part: [] for part in PARTS}
@@ -81,6 +81,6 @@ def _assets(folder: Path) -> list[tuple[Path, str]]:
             found.append((path, above[-1]))
     if len(found) > _MOST_ASSETS:
         raise DataError(
-            f"{folder} holds {len(found)} assets; at most {_MOST_ASSETS} can be used. Name a smaller folder."
+            f"{folder} holds {len(found)} assets; at most {_MOST_ASSETS} can be used. Give a smaller folder."
         )
     return found

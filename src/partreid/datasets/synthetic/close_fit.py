@@ -14,12 +14,12 @@ from partreid.datasets.synthetic.base_mesh import load_base_mesh
 from partreid.datasets.synthetic.body import Floats, Ints, load_body_model
 
 _NEAR = 0.03
-"""Metres within which a place of the body has its place on the tights; head and hands have none."""
+"""Greatest distance in metres between a place of the body and the tights. Head and hands are further off."""
 
 
 @dataclass(frozen=True)
 class _Binding:
-    """``drawn``: [n] vertices of the drawn body. rows, shares: [n, 3] vertices of the base mesh, how much of each."""
+    """``drawn``: [n] vertices of the drawn body. rows: [n, 3] vertices of the base mesh; shares: their weights."""
 
     drawn: Ints
     rows: Ints
@@ -27,7 +27,7 @@ class _Binding:
 
 
 def lie_on_tights(vertices: Floats, base: Floats) -> Floats:
-    """The drawn body's vertices [V, 3] moved onto the tights where these are near.
+    """The drawn body's vertices [V, 3], moved onto the tights where the tights are near.
 
     ``base``: the base mesh's vertices [19158, 3] of the same person.
     """
@@ -39,7 +39,7 @@ def lie_on_tights(vertices: Floats, base: Floats) -> Floats:
 
 @lru_cache(maxsize=1)
 def _binding() -> _Binding:
-    """For each vertex of the template the nearest place on the tights."""
+    """The nearest place on the tights for each vertex of the template."""
     base, template = load_base_mesh(), load_body_model().template
     points = wp.array(base.template, dtype=wp.vec3, device="cpu")
     mesh: Any = wp.Mesh(points, wp.array(base.tights.ravel(), dtype=wp.int32, device="cpu"))

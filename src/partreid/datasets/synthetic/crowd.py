@@ -1,4 +1,4 @@
-"""Who is in an image beside its target: people who walk along, stand near, pass behind or in front."""
+"""The other people of an image: they walk along with the target, stand near, or pass behind or in front."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from partreid.datasets.synthetic.raytrace import TracedMesh
 from partreid.datasets.synthetic.render_config import SyntheticConfig
 
 TARGET = -1
-"""In the place of a passer-by's number."""
+"""Stands for the target where a passer-by has a number."""
 _MANY = (0.62, 0.26, 0.12)
-"""How often company is one, two or three."""
+"""Probabilities that the company is one, two or three people."""
 _ROLES = ("along", "beside", "behind", "front")
 _OFTEN = (0.34, 0.22, 0.30, 0.14)
 _UMBRELLAS = 0.05
-"""Fraction of people on foot who carry an open umbrella; drawn for each image, so that it tells nobody apart."""
+"""Fraction of people on foot with an open umbrella. It is drawn for each image, so it identifies nobody."""
 _APART = 0.42
-"""Metres between two people's middles at least."""
+"""Least distance between the middles of two people in metres."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,11 @@ class Actor:
     """A person in place, ready for rays.
 
     Attributes:
-        who: number of the passer-by, or TARGET. traced: the person and what is carried, bicycles, prams and umbrellas
-            included.
-        body: box of the person in the image plane, bags included, without what is ridden, pushed or held overhead.
-        outline: so many vertices, the first, make the person alone.
+        who: number of the passer-by, or TARGET. traced: the person with bags, bicycle, pram and umbrella.
+        body: box of the person in the image plane, with bags, without bicycle, pram and umbrella.
+        outline: number of vertices of the person alone; they are the first ones of the mesh.
         keypoints: [17, 3] metres in the world.
-        things: what is nobody's and comes along, such as a bench.
+        things: objects that come with the person but belong to nobody, such as a bench.
     """
 
     who: int
@@ -54,7 +53,7 @@ class Actor:
     things: tuple[Mesh, ...]
 
     def shifted(self, camera: Camera, shift: NDArray[np.floating]) -> Actor:
-        """Moved by [3] metres, with all that comes along."""
+        """The person and all objects, moved by [3] metres."""
         mesh = self.traced.mesh.moved(shift)
         return replace(
             self,
@@ -77,7 +76,7 @@ class Actor:
 
 @dataclass(frozen=True)
 class Stage:
-    """Where an image is taken: a camera, its surroundings, and who else may walk there."""
+    """Where an image is taken: a camera, its surroundings, and the people who may pass there."""
 
     config: SyntheticConfig
     model: BodyModel
@@ -120,7 +119,7 @@ class Stage:
 
 
 def holds_umbrella(rng: np.random.Generator, pose: Pose) -> bool:
-    """Whether somebody has an open umbrella in this image: some of those on foot."""
+    """Whether somebody has an open umbrella in this image: a random choice for people on foot."""
     return pose in ("standing", "walking") and bool(rng.random() < _UMBRELLAS)
 
 
@@ -144,7 +143,7 @@ def gather(stage: Stage, target: Actor, rng: np.random.Generator, *, front: bool
 
 
 def _place(role: str, target: Actor, camera: Camera, rng: np.random.Generator) -> tuple[float, float]:
-    """A place on the ground for who plays that role; nobody is further away than the people's strip reaches."""
+    """A place on the ground for somebody in that role; nobody is further away than the strip of people reaches."""
     x, y = (float(v) for v in target.place)
     side = float(rng.choice([-1, 1]))
     if role == "along":

@@ -38,7 +38,7 @@ LABELS = "rendered"
 _ROW = "partreid"
 _COLUMNS = ("path", "split", "pid", "camid", "occlusion", *(f"visible_{name}" for name in REGIONS), *FACTS)
 _SAME = 0.005
-"""Two processors' occlusions of one image differ by no more: by a few of the rays that measure it."""
+"""Most by which the occlusion of one image differs between processors: a few of the rays that measure it."""
 _OTHERS_COLUMNS = ("path", "number", "passer_by", "left", "top", "width", "height", "seen")
 _PALETTE = [
     0, 0, 0, 230, 60, 60, 60, 160, 60, 240, 200, 40, 240, 140, 40, 60, 90, 220, 90, 200, 230, 170, 60, 200,
@@ -57,14 +57,14 @@ def render_dataset(
 
     Args:
         config: what to render.
-        out: the folder, in Market-1501 layout; labels in ``masks/rendered`` (uint8 pose fields), body regions in
-            ``parts`` (0 = not the person, then :data:`~partreid.datasets.synthetic.body.REGIONS`, then belongings:
-            bags, a bicycle ridden, a pram pushed, an umbrella held), occlusion and
-            :data:`~partreid.datasets.synthetic.facts.FACTS` in ``pictures.csv``, also of images that were rendered
-            before these were written. Other people: the map of their regions in ``others`` where there are any
-            (16 n + region for person n), their boxes in ``others.csv``.
-        workers: processes; 1 renders in this one.
-        progress: shows how many images are there.
+        out: the folder, in Market-1501 layout. ``masks/rendered`` has the labels (uint8 pose fields). ``parts`` has
+            the body regions: 0 = not the person, then :data:`~partreid.datasets.synthetic.body.REGIONS`, then
+            belongings (bags, a bicycle ridden, a pram pushed, an umbrella held). ``pictures.csv`` has occlusion and
+            :data:`~partreid.datasets.synthetic.facts.FACTS`, and gets the facts of older images too. ``others`` has
+            the map of the other people's regions where there are any (16 n + region for person n), and
+            ``others.csv`` their boxes.
+        workers: number of processes; 1 renders in the calling one.
+        progress: shows how many images are finished.
 
     Returns:
         ``out``.
@@ -88,15 +88,15 @@ def render_dataset(
                 advance(done)
         if differing := sum(not _row(out, planned)["facts"] for planned in unknown):
             warn(
-                f"{differing} of {len(unknown)} images that were rendered before come out otherwise here, so their "
-                f"{', '.join(FACTS)} stay unknown. Another processor rendered them, or another version of a library."
+                f"{differing} of {len(unknown)} images that were rendered before come out differently here, so their "
+                f"{', '.join(FACTS)} stay unknown. Another processor or another version of a library rendered them."
             )
     _write_index(out, plan)
     return out
 
 
 def files_of(out: Path, planned: PlannedImage) -> tuple[Path, Path, Path]:
-    """An image's files: its pose fields, its body regions, itself."""
+    """The files of an image: pose fields, body regions, and the image itself."""
     place = Path(planned.folder, planned.stem)
     return (
         out / "masks" / LABELS / place.with_suffix(".npy"),
@@ -113,7 +113,7 @@ def _each(
     if workers == 1:
         yield from (work(config, out, [planned]) for planned in plan)
         return
-    # Whole identities go to one process: dressing a body costs as much as an image.
+    # One process renders all images of an identity, because dressing a body costs as much as an image.
     groups = [list(g) for _, g in groupby(plan, key=lambda p: p.pid)]
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         futures = [pool.submit(work, config, out, group) for group in groups]
@@ -138,7 +138,7 @@ def _render_group(config: SyntheticConfig, out: Path, plan: list[PlannedImage]) 
 
 
 def _describe_group(config: SyntheticConfig, out: Path, plan: list[PlannedImage]) -> int:
-    """Add the facts of images that are there, if these are what the configuration renders here."""
+    """Add the facts of images that exist, if this machine renders the same images from the configuration."""
     for planned in plan:
         row, (degree, facts) = _row(out, planned), _world(config).describe(planned)
         row["facts"] = facts if abs(degree - row["occlusion"]) <= _SAME else {}
@@ -150,14 +150,14 @@ def _describe_group(config: SyntheticConfig, out: Path, plan: list[PlannedImage]
 
 
 def _row(out: Path, planned: PlannedImage) -> dict[str, Any]:
-    """What is kept about an image in the map of its regions."""
+    """What the file of an image's regions keeps about the image."""
     with Image.open(files_of(out, planned)[1]) as image:
         row = json.loads(str(image.info[_ROW]))
     return dict(row)
 
 
 def _write(out: Path, planned: PlannedImage, rendered: RenderedImage) -> None:
-    """Labels first, the image last: where the image is, all is."""
+    """Write the labels first and the image last: if the image exists, so do all its files."""
     label, parts, jpeg = files_of(out, planned)
     with atomic_file(label, error=DataError) as file:
         np.save(file, rendered.fields, allow_pickle=False)
@@ -184,7 +184,7 @@ def _write_map(path: Path, values: NDArray[np.uint8], palette: list[int], *, bit
 
 
 def _others_file(out: Path, planned: PlannedImage) -> Path:
-    """Of an image with other people; it is written before the image, as all its files are."""
+    """The file of the other people in an image; it is written before the image, as all its files are."""
     return out / "others" / planned.folder / f"{planned.stem}.png"
 
 
@@ -203,7 +203,7 @@ def _write_index(out: Path, plan: list[PlannedImage]) -> None:
 
 
 def write_table(path: Path, columns: Sequence[str], rows: list[list[object]]) -> None:
-    """Write a CSV file, whole or not at all."""
+    """Write a CSV file atomically."""
     with atomic_file(path, error=DataError) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)

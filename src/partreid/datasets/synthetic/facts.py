@@ -1,7 +1,7 @@
-"""What a rendered image is known to show beyond its labels: its view, light and resolution, the person's body and skin.
+"""Known facts of a rendered image beyond its labels: view, light and resolution, and the person's body and skin.
 
-They stand in ``pictures.csv``, so that a model's accuracy can be given by each of them (``partreid dossier``). Nothing
-random is drawn for them.
+``pictures.csv`` records them, so that ``partreid dossier`` can give a model's accuracy by each of them. They use no
+random numbers.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ INDEX = "pictures.csv"
 """The table of a rendered set's images."""
 
 FACTS = ("view", "pose", "distance", "rows", "light", "exposure", "skin", "gender", "age", "weight", "stature")
-"""Columns of the table: the angle in degrees between where the person faces and the camera (0 = seen from the front,
-180 = from behind); what the person does; metres to the camera; pixel rows at which the person's box was taken, before
-it was enlarged; the light's kind (:func:`light_kind`); the camera's exposure (1 = neutral); the skin's individual
-typology angle in degrees (:func:`typology_angle`); gender (0 = male, 1 = female), age and weight of the parametric
-body as anny scales them, in [0, 1]; stature in metres."""
+"""Columns of the table: the angle in degrees between the direction that the person faces and the direction to the
+camera (0 = seen from the front, 180 = from behind); what the person does; metres to the camera; pixel rows at which the
+person's box was taken, before it was enlarged; the kind of light (:func:`light_kind`); the camera's exposure (1 =
+neutral); the skin's individual typology angle in degrees (:func:`typology_angle`); gender (0 = male, 1 = female), age
+and weight of the parametric body as anny scales them, in [0, 1]; stature in metres."""
 
 Facts = Mapping[str, float | str]
 
 _BROAD = 0.1
-"""Radians from which a lamp's shadows have no edge."""
+"""Radius of a light in radians from which its shadows have no edge."""
 _WHITE = (0.95047, 1.0, 1.08883)
 """CIE XYZ of the white D65."""
 _TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
@@ -58,7 +58,7 @@ def facts_of(person: Person, target: Actor, camera: Camera, rows: int) -> Facts:
 
 
 def _view(target: Actor) -> float:
-    """Degrees between where a person faces, (sin yaw, -cos yaw) on the ground, and the way to the camera at (0, 0)."""
+    """Degrees on the ground between a person's direction, (sin yaw, -cos yaw), and that to the camera at (0, 0)."""
     x, y = (float(v) for v in target.place)
     facing = (y * math.cos(target.yaw) - x * math.sin(target.yaw)) / math.hypot(x, y)
     return math.degrees(math.acos(max(-1.0, min(1.0, facing))))
@@ -72,11 +72,11 @@ def light_kind(camera: Camera) -> str:
 
 
 def typology_angle(skin: Colour) -> float:
-    """The individual typology angle of an sRGB colour in degrees, by which dermatology classes skin.
+    """The individual typology angle of an sRGB colour in degrees, by which dermatology classifies skin.
 
-    Above 55 very light, 41 light, 28 intermediate, 10 tan, -30 brown, else dark (A. Chardin, I. Hourseau and
-    C. Hourseau, "Skin colour typology and suntanning pathways", International Journal of Cosmetic Science 1991;
-    S. Del Bino and F. Bernerd, British Journal of Dermatology 2013).
+    Above 55 the skin is very light, above 41 light, above 28 intermediate, above 10 tan, above -30 brown, else dark
+    (A. Chardin, I. Hourseau and C. Hourseau, "Skin colour typology and suntanning pathways", International Journal of
+    Cosmetic Science 1991; S. Del Bino and F. Bernerd, British Journal of Dermatology 2013).
     """
     srgb = np.asarray(skin, np.float64)
     linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
@@ -90,7 +90,7 @@ def _lightness(value: float) -> float:
 
 
 def read_pictures(root: Path) -> dict[str, dict[str, str]] | None:
-    """The rows of a rendered set's table by the image's path within the set; None where the folder has none.
+    """The rows of a rendered set's table, by the path of the image within the set; None if the folder has no table.
 
     Raises:
         DataError: the table cannot be read, or has no column "path".

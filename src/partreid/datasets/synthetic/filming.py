@@ -1,7 +1,7 @@
-"""One camera's film of a scene: frames, and for each who is in it, where, and which parts of whom are seen.
+"""One camera's film of a scene: the frames, and the truth about each person in them: place, and which parts are seen.
 
-What stands still is rendered once. In each frame every person is rendered alone, in the rectangle around the body, and
-the nearest surface wins at every ray: so the whole silhouette of everybody is known, and how much of it is seen.
+What stands still is rendered once. In each frame every person is rendered alone, in the rectangle around the body. At
+every ray the nearest surface wins. So the whole silhouette of each person is known, and how much of it is seen.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from partreid.datasets.synthetic.sites import Site
 from partreid.datasets.synthetic.walks import Walkers
 
 _BLURRED = 6
-"""Pixels around what changes that blur and sharpening reach."""
+"""Pixels that blur and sharpening reach beyond a rectangle that changes."""
 _CONTACT, _CONTACT_REACH = 0.5, 0.2
-"""Share of the sky's light that a foot takes from the ground, and within how many metres."""
+"""Share of the sky's light that a foot keeps from the ground, and the reach of this shadow in metres."""
 _WIDE, _TALL = 1.1, 2.3
-"""Nobody, with bags and hats, reaches further to a side or up, in metres."""
+"""Greatest reach of a person with bags and hat to a side and upwards, in metres."""
 _LOW_SUN = 0.15
-"""The sine of a sun's height under which shadows are not followed: they leave the picture."""
+"""Sine of the sun's height below which shadows are not traced, because they leave the picture."""
 _NOISES = 6
 _POSE, _STILL, _FRAME = 1, 2, 3
 """Streams of random numbers."""
@@ -45,9 +45,9 @@ class Seen:
 
     Attributes:
         who: number from 0. box: around the whole person and bags, seen or not; it may reach beyond the frame.
-        visible: around what is seen, None where nothing is. seen: fraction of the body's silhouette that is in the
-            frame and covered by nobody and nothing. parts: the same of each of :data:`REGIONS`, NaN where the body
-            itself hides all of one. place: [2] metres on the ground, in the world.
+        visible: box around what is seen, None if nothing is. seen: fraction of the body's silhouette that is in the
+            frame and that nobody and nothing covers. parts: that fraction for each of :data:`REGIONS`, NaN if the body
+            itself hides all of the region. place: [2] metres on the ground, in the world.
     """
 
     who: int
@@ -71,7 +71,7 @@ class _Posed:
 
 @dataclass(frozen=True)
 class _Layer:
-    """A person as if alone, over ``rect``, which may reach beyond the frame: light [s, h, w, 3], others [s, h, w]."""
+    """A person rendered alone in ``rect``, which may reach beyond the frame: light [s, h, w, 3], others [s, h, w]."""
 
     rect: Rect
     light: Floats
@@ -104,7 +104,7 @@ class Film:
         self._noises = [noise.astype(np.float32) for noise in noises]
 
     def _make_still(self, rng: np.random.Generator) -> None:
-        """Of what stands still: light, the sun's part of it, distance, and places [H, W, 3]."""
+        """What stands still: light, the sun's part of it, distance, and places [H, W, 3]."""
         camera, size = self._site.camera, self._lens.frame.shape
         shape = (self._samples, *size)
         directions = self._lens.rays(camera, self._lens.frame, self._samples)
@@ -128,7 +128,7 @@ class Film:
         """A frame as JPEG, and the truth about everybody in it.
 
         Args:
-            number: from 0; the sensor's noise depends on it. walkers: people at that moment.
+            number: from 0; the sensor's noise depends on it. walkers: all people at that moment.
         """
         rng = np.random.default_rng([*self._seed, _FRAME, self._number, number])
         posed = self._posed(walkers)
@@ -164,7 +164,7 @@ class Film:
         return out
 
     def _pose(self, who: int, walkers: Walkers) -> PosedPerson:
-        """The same random numbers in every frame: only the gait goes on."""
+        """The person's pose, from the same random numbers in every frame, so that only the gait changes."""
         rng = np.random.default_rng([*self._seed, _POSE, who])
         gait = Gait(float(walkers.phase[who]) % 1, float(walkers.stride[who]))
         yaw = self._site.own_yaw(float(walkers.yaw[who]))
@@ -183,7 +183,7 @@ class Film:
         return _Layer(person.rect, light.reshape(*shape, 3), hits.distance.reshape(shape), region.reshape(shape))
 
     def _shadows(self, light: Floats, people: Sequence[_Posed], rng: np.random.Generator) -> list[Rect]:
-        """Take from the still light what people take; the rectangles where that is."""
+        """Darken what stands still where people shade it; returns the rectangles that this changes."""
         size = self._lens.frame.shape
         sun, sky = np.ones((*size, 1), np.float32), np.ones((*size, 1), np.float32)
         changed = [self._contact(sky, person) for person in people]
@@ -210,7 +210,7 @@ class Film:
         return rect
 
     def _cast(self, sun: Floats, person: _Posed, rng: np.random.Generator) -> Rect:
-        """The shadow in the sun."""
+        """Darken the sun's light where the person's shadow falls."""
         camera, mesh = self._site.camera, person.traced.mesh
         towards = camera.light.sun.astype(np.float32)
         ground = mesh.vertices - mesh.vertices[:, 2:] * (towards / towards[2])
@@ -232,7 +232,7 @@ class Film:
         return rect
 
     def _truth(self, k: int, person: _Posed, layer: _Layer, owner: Ints, walkers: Walkers) -> Seen | None:
-        """None where nothing of the person would be in the frame even without the others."""
+        """The truth about a person; None if nothing of the person would be in the frame even without the others."""
         inside = layer.rect.within(self._lens.frame)
         region = layer.region[:, *inside.seen_from(layer.rect).index]
         if not region.any():

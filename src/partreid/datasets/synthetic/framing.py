@@ -21,7 +21,7 @@ SAMPLES = {
 """Where the rays of a pixel lie around its centre, in pixels."""
 
 _MEASURE = (72, 36)
-"""Rays down and across with which occlusion is measured."""
+"""Numbers of rays down and across that measure occlusion."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Box:
         return np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
 
     def pixels(self, image_size: tuple[int, int], samples: int) -> Floats:
-        """Places [samples·H·W, 2] of the rays of an H×W crop, one sample of all pixels after the other."""
+        """Places [samples·H·W, 2] of the rays of an H×W crop: the first of every pixel, then the second ones, ..."""
         height, width = image_size
         size = np.array([(self.right - self.left) / width, (self.bottom - self.top) / height])
         centres = self.grid(height, width).astype(np.float32)
@@ -63,7 +63,7 @@ class Occlusion:
     """Hidden fraction of the body's whole silhouette, by others or by the box's edge.
 
     Attributes:
-        degree: in [0, 1]. visible: for each of :data:`REGIONS` the fraction seen, NaN where the body itself hides all.
+        degree: in [0, 1]. visible: the fraction seen of each of :data:`REGIONS`, NaN if the body itself hides it all.
     """
 
     degree: float
@@ -77,7 +77,7 @@ def bounds(places: NDArray[np.floating]) -> Box:
 
 
 def detect(rng: np.random.Generator, body: Box, *, faulty: float) -> Box:
-    """A detector's box around the body: a little loose, tight or shifted; with probability ``faulty`` badly so."""
+    """A detector's box around the body: a little loose, tight or shifted, and badly so with probability ``faulty``."""
     height, width = body.bottom - body.top, body.right - body.left
     x, y = (body.left + body.right) / 2, (body.top + body.bottom) / 2
     h = height * rng.uniform(0.98, 1.10)
@@ -103,7 +103,7 @@ def detect(rng: np.random.Generator, body: Box, *, faulty: float) -> Box:
 
 @dataclass(frozen=True)
 class Silhouette:
-    """Where a body is on its own: of a regular grid of rays those that hit it.
+    """The rays of a regular grid that hit the body when nothing else is there.
 
     Attributes:
         rays: [N, 3] unit directions. distance: [N] metres. region: [N] value in a part map. inside: [N] in the box.
@@ -115,14 +115,14 @@ class Silhouette:
     inside: NDArray[np.bool_]
 
     def behind(self, camera: Camera, thing: TracedMesh, shift: Vector | None = None) -> NDArray[np.bool_]:
-        """[N] where a thing is in front. ``shift``: [3] as if the thing were moved by it."""
+        """[N] whether a thing is in front of the body. ``shift``: [3] by which the thing is moved for this."""
         origin = camera.origin if shift is None else camera.origin - shift
         distance, _ = thing.distances(origin, self.rays)
         covered: NDArray[np.bool_] = (distance >= 0) & (distance < self.distance)
         return covered
 
     def hidden(self, covered: NDArray[np.bool_]) -> Occlusion:
-        """How much of the body is covered [N] or outside the box. Bags do not count."""
+        """How much of the body is outside the box or covered (``covered``: [N]). Bags do not count."""
         seen = self.inside & ~covered
         is_body = self.region != BELONGINGS
         visible = tuple(
@@ -144,9 +144,9 @@ def silhouette(person: TracedMesh, camera: Camera, body: Box, box: Box) -> Silho
 def seen_keypoints(scene: Scene, camera: Camera, keypoints: Floats, box: Box, image_size: tuple[int, int]) -> Vector:
     """Keypoints as a detector could see them.
 
-    A joint lies inside the body, so rays around it are asked: it is hidden where others cover most of them or it is
-    outside the box. Where only the own body lies in front, the confidence is a little lower, as detectors infer
-    such joints well.
+    A joint lies inside the body, so the rays around it decide. It is hidden if others cover most of these rays, or if
+    it is outside the box. If only the person's own body is in front, the confidence is a little lower, because
+    detectors infer such joints well.
 
     ``keypoints``: [17, 3] metres in the world. Returns [17, 3]: x, y in pixels of the crop, confidence in [0, 1].
     """

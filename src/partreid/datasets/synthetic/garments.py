@@ -1,7 +1,7 @@
 """Dress a body: which garment covers which place, how far it stands off, and what colour it has there.
 
-Cuts and colours are functions of the template body's coordinates (x left, y back, z up, place along the arm), so a
-garment fits every shape and its seams are sharp whatever the mesh.
+Cuts and colours are functions of the template body's coordinates (x left, y back, z up, place along the arm). So a
+garment fits every body shape, and its seams are sharp on every mesh.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _HAIR_THICKNESS = {
 }  # fmt: skip
 
 _SUNK = 0.006
-"""Metres by which skin under a piece of an asset folder gives way."""
+"""Metres by which the skin is moved inwards under a piece of an asset folder."""
 
 
 @dataclass(frozen=True)
@@ -82,14 +82,14 @@ class DressedBody:
 
 
 def dress(model: BodyModel, person: Person, catalogue: Catalogue | None = None) -> DressedBody:
-    """Put the outfit on the person's body. ``catalogue``: where the outfit's cuts are from."""
+    """Put the outfit on the person's body. ``catalogue``: holds the pieces that the outfit names."""
     outfit, marks = person.outfit, model.landmarks
     rest, base_mesh = load_base_mesh().body_at_rest(model, dict(person.shape), person.stature)
     coords = np.concatenate([model.template, model.arm[:, None]], axis=1)
     layer = layers(coords, outfit, marks)
     calm = smooth(rest.vertices, model.edges, rounds=6)
     clothed = (layer >= Layer.SOCK)[:, None] & (layer != Layer.HAT)[:, None]
-    on_tights = np.where((layer == Layer.SHOE)[:, None], calm, lie_on_tights(calm, base_mesh))  # tights have toes
+    on_tights = np.where((layer == Layer.SHOE)[:, None], calm, lie_on_tights(calm, base_mesh))  # tights cover the toes
     base = np.where(clothed, on_tights, rest.vertices)
     normals = vertex_normals(calm, model.faces)
     thickness = _thickness(coords, layer, outfit, marks) * (person.stature / 1.67)
@@ -100,7 +100,7 @@ def dress(model: BodyModel, person: Person, catalogue: Catalogue | None = None) 
     under |= covered(rest.vertices, normals, upper) & (layer == Layer.BOTTOM)
     under |= _under_skirt(coords, layer, outfit, marks)
     thickness = np.where(under, -_SUNK, thickness)
-    # Near its edge a garment may stand off, and what is under it be seen.
+    # Near its edge a garment may stand off, so that what is under it can be seen.
     deep = under & (smooth(1 - under[:, None].astype(np.float32), model.edges, rounds=1)[:, 0] == 0)
     kept = ~deep[model.faces].all(axis=1)
     vertices = (base + normals * thickness[:, None]).astype(np.float32)
@@ -123,7 +123,7 @@ def _fitted(person: Person, catalogue: Catalogue | None, base_mesh: Floats) -> l
     if not cuts and not skirt:
         return []
     if cuts and catalogue is None:
-        raise ConfigError(f"The outfit is made of {cuts[0].piece!r} of an asset folder. Give its catalogue too.")
+        raise ConfigError(f"The outfit has the piece {cuts[0].piece!r} of an asset folder. Give its catalogue too.")
     pieces = [catalogue.pieces[cut.piece] for cut in cuts] if catalogue is not None else []
     if skirt:
         pieces.append(_skirt(skirt))
@@ -136,14 +136,14 @@ def _skirt(end: float) -> Piece:
 
 
 def _under_skirt(coords: Floats, layer: NDArray[np.int8], outfit: Outfit, marks: Landmarks) -> NDArray[np.bool_]:
-    """What a skirt hides in every pose, a top's hem included: it may stand too far off for :func:`covered`."""
+    """What a skirt hides in every pose. That includes a top's hem, which may stand off too far for :func:`covered`."""
     _, _, z, arm = coords.T
     inside = (leg_coordinate(z, marks) < outfit.skirt - 0.05) & (z < marks.waist - 0.03) & (arm < NO_ARM / 2)
     return np.asarray(inside & (layer <= Layer.TOP) & (outfit.skirt > 0))
 
 
 def _worn(clothes: Sequence[Fitted], outfit: Outfit, marks: Landmarks) -> Worn | None:
-    """Pieces without what is under other pieces, or under cloth that is drawn on the body."""
+    """Pieces without the faces that lie under other pieces, or under cloth that is drawn on the body."""
 
     def has_strap(coords: Floats) -> NDArray[np.bool_]:
         x, y, z, arm = coords.T
@@ -171,7 +171,7 @@ def _under_coat(coords: Floats, outfit: Outfit, marks: Landmarks) -> NDArray[np.
 
 
 def _lining(outfit: Outfit, marks: Landmarks) -> Surface:
-    """The colour of the body where a garment covers it, should a pose open a gap: the garment's own, in shadow."""
+    """The colour of the body under a garment: the garment's own in shadow, in case a pose opens a gap."""
     top, bottom = (
         np.asarray(c, np.float32) * np.float32(0.6) for c in (outfit.top.cloth.colour, outfit.bottom.cloth.colour)
     )
@@ -262,7 +262,7 @@ def cloth_colour(cloth: Cloth, x: Floats, y: Floats, z: Floats, arm: Floats) -> 
 
 
 def _skin(tone: Colour, coords: Floats, marks: Landmarks) -> Floats:
-    """Skin, with the dark of eyes and brows and the lips that give a face its look from afar."""
+    """Skin, with dark eyes and brows and with lips, as a face looks from a distance."""
     x, y, z, _ = coords.T
     out = np.tile(np.asarray(tone, np.float32), (len(coords), 1))
     eye_z = marks.crown - 0.125
@@ -307,7 +307,7 @@ def _thickness(coords: Floats, layer: NDArray[np.int8], outfit: Outfit, marks: L
     z, arm = coords[:, 2], coords[:, 3]
     leg = leg_coordinate(z, marks).clip(0, 1)
     outer = outfit.outer
-    # Trousers of an asset folder stand off the waist; what hangs over them does so too.
+    # Trousers of an asset folder stand off the waist, and so does what hangs over them.
     over = 0.028 * np.clip((marks.waist - z) / (marks.waist - marks.hip), 0, 1) if outfit.bottom.cut else 0.0
     top = np.full(len(coords), outfit.top.thickness) + over
     loose_arm = np.where(arm > 0, 0.6, 1.0)

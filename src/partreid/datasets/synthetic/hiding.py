@@ -1,4 +1,4 @@
-"""The target in its place among others: whole, or with a wanted share of it hidden."""
+"""Place the target among others: whole, or with a wanted share of it hidden."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _FAULTY_BOXES = 0.18
 _TRIES = 6
 _PLACES = 9
 _WITHIN_REACH = 0.05
-"""The wanted degree keeps this far from the upper limit: a person almost fully hidden can be told by nothing."""
+"""Distance of the wanted degree from the upper limit, because nothing identifies a person who is almost hidden."""
 _CLOSE = 0.08
-"""So near to the wanted degree of occlusion is near enough."""
+"""Largest accepted difference from the wanted degree of occlusion."""
 _WHOLE = 0.12
-"""An image may be called whole with at most this fraction hidden, the box's errors included."""
+"""Largest hidden fraction of an image that counts as whole; errors of the box are included."""
 
 Mask = NDArray[np.bool_]
 
@@ -32,7 +32,7 @@ class Shot:
     """An image before it is taken.
 
     Attributes:
-        box: what is cut out. others: people beside the target. things: nobody's.
+        box: the rectangle that is cut out. others: the people beside the target. things: objects that belong to nobody.
     """
 
     target: Actor
@@ -42,7 +42,7 @@ class Shot:
     occlusion: framing.Occlusion
 
     def scene(self, stage: Stage) -> Scene:
-        """For rays; the others come first, in their order, then the things."""
+        """All but the target, ready for rays: the others in their order, then the things."""
         return Scene(self.target.traced, [*(a.traced for a in self.others), *self.things], stage.surroundings)
 
 
@@ -66,7 +66,7 @@ def _things_of(actors: Sequence[Actor]) -> tuple[TracedMesh, ...]:
 
 
 def _whole(stage: Stage, target: Actor, box: framing.Box, company: Sequence[Actor]) -> Shot:
-    """The target with its company; who hides too much of it is sent away."""
+    """The target with its company, without those who hide too much of the target."""
     camera = stage.camera
     shape = framing.silhouette(target.traced, camera, target.body, box)
     kept = list(company)
@@ -85,7 +85,7 @@ def _hide(
     stage: Stage, wanted: tuple[float, float], rng: np.random.Generator, target: Actor, box: framing.Box,
     company: Sequence[Actor],
 ) -> Shot:  # fmt: skip
-    """Put something in front so that the hidden fraction falls into the wanted range; the nearest try counts else."""
+    """Put something in front so that the hidden fraction is in the wanted range; if none fits, the best try counts."""
     low, high = wanted
     high = max(high - _WITHIN_REACH, (low + high) / 2)
     degree = rng.uniform(low, high)
@@ -122,7 +122,10 @@ def _any(shape: framing.Silhouette, covers: Sequence[Mask]) -> Mask:
 
 
 def _is_in_the_way(stage: Stage, target: Actor, box: framing.Box, nose: NDArray[np.floating]) -> bool:
-    """Whether another's nose [3] is closer to the top centre of the box than the target's: he would be the target."""
+    """Whether the nose [3] of another person is closer to the top centre of the box than the target's nose.
+
+    People would take that person for the target.
+    """
     places = stage.camera.project(np.stack([nose, target.keypoints[0]]))
     theirs, own = np.hypot(places[:, 0] - (box.left + box.right) / 2, places[:, 1] - box.top)
     return bool(theirs < own)

@@ -1,6 +1,6 @@
 """warp kernels of the ray tracer, compiled at their first launch.
 
-warp reads the annotations as they are: no ``from __future__ import annotations`` here.
+warp reads the annotations at run time, so ``from __future__ import annotations`` must not be used here.
 """
 # mypy: ignore-errors
 
@@ -19,7 +19,7 @@ def distance(
     out: wp.array(dtype=float),
     face: wp.array(dtype=wp.int32),
 ):
-    """How far the mesh is along each ray, -1 where it is missed, and the face hit."""
+    """Distance of the mesh along each ray, -1 if the ray misses it, and the face hit."""
     i = wp.tid()
     hit = wp.mesh_query_ray(mesh, origin, rays[i], _FAR)
     out[i] = -1.0
@@ -91,7 +91,7 @@ def reaches(
     far: float,
     free: wp.array(dtype=float),
 ):
-    """1 where nothing lies between a place and what is ``far`` metres off in its direction, else 0."""
+    """1 if nothing lies within ``far`` metres of a place in its direction, else 0."""
     i = wp.tid()
     blocked = wp.bool(False)
     for m in range(count):
@@ -124,7 +124,7 @@ def nearest(
     face: wp.array(dtype=wp.int32),
     shares: wp.array(dtype=wp.vec3),
 ):
-    """The face nearest to each place within reach, -1 for none, and its corners' shares of the nearest place on it."""
+    """The face within reach nearest to each place, -1 for none, and the nearest point as weights of its corners."""
     i = wp.tid()
     found = wp.mesh_query_point_no_sign(mesh, places[i], reach)
     face[i] = -1

@@ -1,4 +1,4 @@
-"""Pixels of a whole frame: rectangles of them, and the lens that says which rays they are."""
+"""Pixels of a whole frame: rectangles of pixels, and the lens that gives the ray of each pixel."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from partreid.datasets.synthetic.framing import Box
 from partreid.datasets.synthetic.sequence_config import SequenceConfig
 
 _WASTE = 1.15
-"""Two rectangles become one where that one is at most so many times as large as both."""
+"""Two rectangles are merged if the merged one is at most this many times as large as both together."""
 
 
 @dataclass(frozen=True)
 class Rect:
-    """Pixels from (left, top) up to, without, (right, bottom)."""
+    """Pixels from (left, top) up to (right, bottom), which is excluded."""
 
     left: int
     top: int
@@ -28,12 +28,12 @@ class Rect:
     bottom: int
 
     def within(self, other: Rect) -> Rect:
-        """What of it lies in another one; an empty one where nothing does, so that it never counts from the end."""
+        """The intersection with another rectangle; empty if they are apart, never with negative indices."""
         left, top = max(self.left, other.left), max(self.top, other.top)
         return Rect(left, top, max(left, min(self.right, other.right)), max(top, min(self.bottom, other.bottom)))
 
     def joined(self, other: Rect) -> Rect:
-        """The smallest one around both."""
+        """The smallest rectangle around both."""
         return Rect(
             min(self.left, other.left), min(self.top, other.top), max(self.right, other.right),
             max(self.bottom, other.bottom),
@@ -44,7 +44,7 @@ class Rect:
         return Rect(self.left - by, self.top - by, self.right + by, self.bottom + by)
 
     def seen_from(self, other: Rect) -> Rect:
-        """Itself, counted from another one's upper left corner."""
+        """This rectangle, relative to the upper left corner of another one."""
         return Rect(
             self.left - other.left, self.top - other.top, self.right - other.left, self.bottom - other.top
         )  # fmt: skip
@@ -61,7 +61,7 @@ class Rect:
 
     @property
     def index(self) -> tuple[slice, slice]:
-        """Of an array [H, W, ...]."""
+        """These pixels of an array [H, W, ...]."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
 
@@ -83,7 +83,7 @@ def merged(rects: Iterable[Rect]) -> list[Rect]:
 
 @dataclass(frozen=True)
 class Lens:
-    """Between the image plane at distance 1 and pixels; the camera's middle ray goes through the frame's middle.
+    """Maps the image plane at distance 1 to pixels. The camera's middle ray goes through the middle of the frame.
 
     Attributes:
         frame: all pixels. focal: length in pixels.
@@ -101,7 +101,7 @@ class Lens:
 
     @property
     def middle(self) -> NDArray[np.float64]:
-        """Of the frame [2], in pixels."""
+        """The middle of the frame [2], in pixels."""
         return np.array([self.frame.right / 2, self.frame.bottom / 2])
 
     def pixels(self, plane: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -115,7 +115,7 @@ class Lens:
         return Rect(floor(left), floor(top), ceil(right), ceil(bottom))
 
     def rays(self, camera: Camera, rect: Rect, samples: int) -> Floats:
-        """Unit directions [samples·h·w, 3] through a rectangle's pixels, one sample of all pixels after the other."""
+        """Unit directions [samples·h·w, 3] of a rectangle's rays: the first of every pixel, then the second, ..."""
         corners = np.array([[rect.left, rect.top], [rect.right, rect.bottom]], float)
         (left, top), (right, bottom) = (corners - self.middle) / self.focal
         return camera.rays(Box(left, top, right, bottom).pixels(rect.shape, samples))

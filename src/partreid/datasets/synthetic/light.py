@@ -1,6 +1,6 @@
-"""What lights a scene: an ambient light by direction, a sun, and the sky that is seen behind everything.
+"""The light of a scene: ambient light by direction, a sun, and the sky behind everything.
 
-The ambient light is kept as nine spherical harmonics, which hold a diffuse surface's light to about 1 %
+The ambient light is stored as nine spherical harmonics, which give the light on a diffuse surface to about 1 %
 (R. Ramamoorthi and P. Hanrahan, "An efficient representation for irradiance environment maps", SIGGRAPH 2001).
 """
 
@@ -25,12 +25,12 @@ _ROWS = 32
 
 @dataclass(frozen=True)
 class Light:
-    """The light at a camera; units are such that a white surface in it is about 1.
+    """The light at a camera, in units in which a white surface is about 1.
 
     Attributes:
-        harmonics: [9, 3] of the ambient light. sun: unit vector [3] to it. sun_colour: [3], 0 without one.
+        harmonics: [9, 3] of the ambient light. sun: unit vector [3] towards the sun. sun_colour: [3], 0 without a sun.
         softness: the sun's radius in radians. sky: radiance [N, 3] along directions [N, 3].
-        haze: colour [3] of far air.
+        haze: colour [3] of distant air.
     """
 
     harmonics: Floats
@@ -60,7 +60,8 @@ def harmonic_basis(directions: NDArray[np.floating]) -> Floats:
 def map_directions(rows: int, columns: int) -> tuple[Vector, Vector]:
     """Unit directions [h, w, 3] of an equirectangular map's pixels, and their solid angles [h, w].
 
-    Row 0 is up. The middle of column 0 is just right of +y, and columns go on clockwise as seen from above.
+    Row 0 is at the top. The middle of column 0 is just right of +y, and the columns continue clockwise as seen from
+    above.
     """
     theta = (np.arange(rows) + 0.5) / rows * np.pi
     azimuth = (np.arange(columns) + 0.5) / columns * 2 * np.pi
@@ -90,7 +91,7 @@ def made_up_light(rng: np.random.Generator) -> Light:
     over = np.clip(up, 0, 1)[..., None]
     ground = white * bright * rng.uniform(0.25, 0.5)
     radiance = np.where(up[..., None] > 0, blue * (bright + (zenith - bright) * over), ground)
-    # Walls take the sky's light from one side, as streets have it.
+    # Walls keep the sky's light off one side, as in a street.
     side = rng.uniform(0, 2 * np.pi)
     towards = directions[..., 0] * cos(side) + directions[..., 1] * sin(side)
     wall = (towards > 0.25) & (np.abs(up) < rng.uniform(0.2, 0.7))

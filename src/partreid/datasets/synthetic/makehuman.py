@@ -1,6 +1,6 @@
 """Read MakeHuman assets: a garment's mesh (.obj), its binding to the base mesh (.mhclo) and its textures (.mhmat).
 
-A folder may come from anybody: files are small texts and images within it, or they are refused.
+A folder may come from anybody. So only small texts and images inside the folder are read, and other files are refused.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _MOST_VERTICES = 100_000
 _MOST_PIXELS = 64 * 2**20
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "TGA")
 _TEXTURE_SIZE = 256
-"""Pixels a side of a texture in memory: a garment is fewer than that in any image."""
+"""Pixels per side of a texture in memory, because a garment has fewer pixels in any image."""
 _FURTHEST = 100.0
-"""Greatest weight or offset of a binding; decimetres."""
+"""Greatest weight of a binding, and its greatest offset in decimetres."""
 _AXES = ("x_scale", "y_scale", "z_scale")
 
 
@@ -38,7 +38,7 @@ class Asset:
         name: path within the asset folder without suffix. kind: "clothes" or "hair". tags: in lower case.
         rows: [V, 3] vertices of the base mesh. weights: [V, 3] their shares. offsets: [V, 3] in units of ``scales``.
         scales: for x, y and z two vertices of the base mesh, and their distance along that axis on the author's body.
-        faces, face_uvs: [F, 4] corners; the last one of a triangle stands twice. uvs: [T, 2] in [0, 1], v upwards.
+        faces, face_uvs: [F, 4] corners; a triangle repeats its last one. uvs: [T, 2] in [0, 1], v upwards.
         diffuse: [h, w, 4] in [0, 1], or None. shade: ambient occlusion [h, w] in [0, 1], or None.
         digest: SHA-256 over all its files.
     """
@@ -96,7 +96,7 @@ def read_asset(path: Path, root: Path, kind: str) -> Asset:
 
 
 class _Files:
-    """Reads files within a folder, and keeps a digest of what was read."""
+    """Reads files within a folder, and computes a digest of what was read."""
 
     def __init__(self, root: Path) -> None:
         self._root = root.resolve()
@@ -107,7 +107,7 @@ class _Files:
         try:
             found = (beside.parent / name).resolve()
         except (OSError, ValueError) as error:
-            raise DataError(f"{beside} names the file {name!r:.80}, which no file can be called: {error}.") from None
+            raise DataError(f"{beside} names the file {name!r:.80}, but no file can have this name: {error}.") from None
         if not found.is_relative_to(self._root):
             raise DataError(f"{beside} names {name!r:.80}, which lies outside the asset folder {self._root}.")
         return found
@@ -125,7 +125,7 @@ class _Files:
         return content
 
     def lines(self, path: Path) -> list[list[str]]:
-        """The words of each line that has any; comments are left out."""
+        """The words of each line that is not empty; comments are left out."""
         text = self.read(path).decode("utf-8", errors="replace")
         return [words for line in text.splitlines() if (words := line.partition("#")[0].split())]
 
@@ -134,10 +134,11 @@ class _Files:
 
 
 def _binding(path: Path, files: _Files) -> tuple[dict[str, list[str]], list[list[float]]]:
-    """The .mhclo file: its head, word → rest of the line, and its rows of 9 numbers.
+    """The .mhclo file: its head as a mapping from a word to the rest of its lines, and its rows of 9 numbers.
 
-    A row is one vertex of the base mesh, or three with weights and an offset. Lines of the head may stand after
-    ``verts``, and what follows ``delete_verts`` are vertices MakeHuman hides; the renderer finds these itself.
+    A row is one vertex of the base mesh, or three with weights and an offset. Lines of the head may also follow
+    ``verts``. After ``delete_verts`` the file lists the vertices that MakeHuman hides. They are ignored, because the
+    renderer finds hidden vertices itself.
     """
     head: dict[str, list[str]] = {}
     rows: list[list[float]] = []
@@ -178,7 +179,7 @@ def _row(path: Path, words: list[str]) -> list[float]:
 
 
 def _scale(path: Path, head: dict[str, list[str]], axis: str) -> tuple[int, int, float]:
-    """Two vertices and their distance; without them offsets are decimetres, which the whole body's height gives."""
+    """Two vertices and their distance. If the file has none, offsets are in decimetres, by the whole body's height."""
     words = head.get(axis, ["791 881 2.4"])[0].split()
     try:
         first, second, length = int(words[0]), int(words[1]), float(words[2])
@@ -220,16 +221,16 @@ def _mesh(path: Path, count: int, files: _Files) -> tuple[Floats, Ints, Ints]:
         faces, face_uvs = (np.array(x, np.int32).reshape(-1, 4) for x in (corners, places))
         table = np.array(uvs, np.float32)
     except OverflowError:
-        raise DataError(f"{path} is damaged: a face names a vertex that no mesh has.") from None
+        raise DataError(f"{path} is damaged: a face has an impossible vertex number.") from None
     if not len(faces) or faces.min() < 0 or faces.max() >= vertices:
-        raise DataError(f"{path} has no faces, or one that names a vertex it does not have.")
+        raise DataError(f"{path} has no faces, or a face names a vertex that the file does not have.")
     if face_uvs.min() < 0 or face_uvs.max() >= len(table) or not np.isfinite(table).all():
-        raise DataError(f"{path} has texture coordinates that are no numbers, or names some it does not have.")
+        raise DataError(f"{path} has texture coordinates that are no numbers, or a face names missing ones.")
     return table, faces, face_uvs
 
 
 def _material(path: Path, files: _Files) -> dict[str, Path]:
-    """The .mhmat file's textures. A missing file means plain cloth: hats of MakeHuman name one that never was there."""
+    """The .mhmat file's textures. A missing file means plain cloth: MakeHuman's hats name one that never existed."""
     if not path.is_file():
         return {}
     return {
@@ -240,7 +241,7 @@ def _material(path: Path, files: _Files) -> dict[str, Path]:
 
 
 def _texture(path: Path | None, files: _Files) -> Floats | None:
-    """A texture [h, w, 4] in [0, 1]; None where there is none."""
+    """A texture [h, w, 4] in [0, 1]; None if the material has none."""
     if path is None or not path.is_file():
         return None
     files.read(path)

@@ -1,4 +1,4 @@
-"""What a rendered set says of itself, by which a resumed run knows that it goes on with the same set."""
+"""The manifest of a rendered set. A resumed run reads it to check that it continues the same set."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from partreid.json_files import read_json
 
 MANIFEST = "synthetic.json"
 _FILES = ("panoramas", "assets")
-"""In the manifest: SHA-256 by name, of files that are not the set's own."""
+"""Keys of the manifest with the SHA-256, by name, of files from outside the set."""
 
 
 def begin_set(config: SyntheticConfig | SequenceConfig, out: Path, version: int | str, workers: int) -> None:
-    """Write the set's manifest, or see whether the one that is there is of the same set; tell of assets left out.
+    """Write the set's manifest, or check that the existing one is of the same set; warn of assets left out.
 
     Args:
-        version: of the renderer. workers: processes asked for, checked as well.
+        version: of the renderer. workers: number of processes, which is checked too.
 
     Raises:
         MissingDependencyError: a library of the renderer is not installed.
@@ -41,7 +41,7 @@ def begin_set(config: SyntheticConfig | SequenceConfig, out: Path, version: int 
 
 
 def check_libraries() -> None:
-    """Whether the renderer's libraries are there, without importing them.
+    """Check that the renderer's libraries are installed, without importing them.
 
     Raises:
         MissingDependencyError: one is not installed.
@@ -52,7 +52,7 @@ def check_libraries() -> None:
 
 
 def _claim(out: Path, config: SyntheticConfig | SequenceConfig, version: int | str) -> None:
-    """Write the manifest, or check the one that is there."""
+    """Write the manifest, or check the existing one."""
     mine = manifest_of(config, version)
     path = out / MANIFEST
     if not path.exists():
@@ -85,15 +85,15 @@ def _claim(out: Path, config: SyntheticConfig | SequenceConfig, version: int | s
 
 
 def manifest_of(config: SyntheticConfig | SequenceConfig, version: int | str) -> dict[str, Any]:
-    """What the set's manifest says: renderer, configuration, and SHA-256 of panoramas and assets by name, wherever they
-    lie.
+    """Content of the set's manifest: renderer, configuration, and SHA-256 of panoramas and assets by name, without
+    their folders.
 
     Raises:
         DataError: a panorama cannot be read, or the assets' folder holds nothing that can be used.
     """
     panoramas = find_panoramas(config.panoramas) if config.panoramas else []
     for panorama in panoramas:
-        read_panorama(panorama.path)  # a damaged one is told before anything is rendered
+        read_panorama(panorama.path)  # a damaged one is reported before anything is rendered
     return {
         "renderer": version,
         "config": config.model_dump(mode="json", exclude=set(_FILES)),

@@ -1,4 +1,4 @@
-"""Triangle meshes with what colouring needs, and the simple solids that obstacles, bags and hair are made of."""
+"""Triangle meshes with the data that colouring needs, and the simple solids of obstacles, bags and hair."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Mesh:
     """Triangles.
 
     Attributes:
-        vertices: [V, 3] metres. normals: [V, 3]. coords: [V, 4] what the surface's colour is a function of.
+        vertices: [V, 3] metres. normals: [V, 3]. coords: [V, 4] from which the surface computes its colour.
         faces: [F, 3]. surface: [F] index into ``surfaces``. region: [F] value in a part map, 0 = none.
     """
 
@@ -44,7 +44,7 @@ class Mesh:
 
 
 def _turned(vectors: Floats, rotation: NDArray[np.floating]) -> Floats:
-    """``rotation @ v`` of each; elementwise, as a BLAS would round by its number of threads."""
+    """``rotation @ v`` of each; elementwise, because the rounding of a BLAS depends on its number of threads."""
     turn = rotation.astype(np.float32)
     return np.asarray(vectors[:, :1] * turn[:, 0] + vectors[:, 1:2] * turn[:, 1] + vectors[:, 2:] * turn[:, 2])
 
@@ -89,7 +89,7 @@ def solid(
 
 
 def quad(corner: Sequence[float], along: Sequence[float], up: Sequence[float], surface: Surface) -> Mesh:
-    """A rectangle; its coordinates are metres along both sides from ``corner``."""
+    """A rectangle; ``coords`` are metres along both sides from ``corner``."""
     c, a, b = (np.asarray(x, float) for x in (corner, along, up))
     vertices = np.stack([c, c + a, c + a + b, c + b])
     normal = np.cross(a, b) / np.linalg.norm(np.cross(a, b))
@@ -131,7 +131,7 @@ def superellipsoid(
     segments: int = 14,
     region: int = 0,
 ) -> Mesh:
-    """An ellipsoid (squareness 1) up to a box with rounded edges (towards 0)."""
+    """An ellipsoid (squareness 1), or a box with rounded edges (squareness near 0)."""
     theta = np.linspace(-np.pi / 2, np.pi / 2, segments // 2 + 1)[:, None]
     phi = np.linspace(-np.pi, np.pi, segments + 1)[None]
     unit = np.stack(np.broadcast_arrays(np.cos(theta) * np.cos(phi), np.cos(theta) * np.sin(phi), np.sin(theta)), -1)

@@ -1,4 +1,4 @@
-"""Things that stand in streets: in front of people they hide them, behind them they are clutter."""
+"""Things that stand in streets: in front of people they hide the people, behind people they are clutter."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Rng = np.random.Generator
 
 
 def make_obstacle(rng: Rng, kind: str | None = None) -> Mesh:
-    """A random thing standing on the ground at the origin; ``kind`` is one of :data:`OBSTACLES`, None any."""
+    """A random thing on the ground at the origin. ``kind``: one of :data:`OBSTACLES`, None for any."""
     name = kind or str(rng.choice(list(OBSTACLES)))
     return OBSTACLES[name](rng)
 
@@ -140,4 +140,4 @@ OBSTACLES: dict[str, Callable[[Rng], Mesh]] = {
     "bicycle": parked_bicycle,
     "bicycles": _bicycles,
 }
-"""Makers of things by name."""
+"""By name, the function that makes a thing of that kind."""

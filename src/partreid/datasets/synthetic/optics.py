@@ -1,4 +1,4 @@
-"""How cameras spoil their images: lens, sensor, the picture's processing and compression."""
+"""The faults that cameras add to their images: lens, sensor, processing and compression."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ Span = tuple[float, float]
 
 @dataclass(frozen=True)
 class Optics:
-    """A camera's faults. Spans are the least and the greatest value; each image draws its own between them.
+    """A camera's faults. A span is the least and the greatest value; each image draws its own between them.
 
     Attributes:
         gain: colour cast [3]. exposure, contrast, saturation: 1 = neutral. gamma: of the tone curve.
         blur: span of the defocus, a standard deviation in pixels of an image 128 high. motion: fraction of moving
-        people that are smeared. noise: standard deviation in dark places, of 255. speckle: the share of it in colour.
+        people that are smeared. noise: standard deviation in dark places, of 255. speckle: share of noise in colour.
         sharpening: of edges, with the halo that it leaves; 0 none.
         haze: share of the light that is lost in each metre of air.
-        rows: span of the height in pixels at which a person's box is taken; the set's size is enlarged from it.
+        rows: span of the height in pixels at which a person's box is taken, before it is enlarged to the set's size.
         quality: span of the first JPEG's quality. passes: how often it is compressed before the file is written.
-        smooth: enlarged by cubic curves, else by straight lines. last_quality: of the file's JPEG.
+        smooth: whether cubic interpolation enlarges it, else linear. last_quality: of the file's JPEG.
     """
 
     gain: Vector
@@ -46,10 +46,10 @@ class Optics:
 
 
 def make_optics(rng: np.random.Generator, hue: float, exposure: float, quality: float, sharpness: float) -> Optics:
-    """Optics around what was dealt out to the camera.
+    """Random optics with the given values, which were assigned to the camera.
 
     ``hue``: of the colour cast in radians. ``exposure``: 1 = neutral. ``quality``: of the JPEG.
-    ``sharpness``: in [0, 1], by which a camera's people are small or large in pixels.
+    ``sharpness``: in [0, 1], which decides whether people are small or large in pixels.
     """
     cast = 1 + rng.uniform(0.01, 0.09) * np.array([cos(hue), cos(hue - 2 * pi / 3), cos(hue + 2 * pi / 3)])
     low = 40 + 90 * sharpness

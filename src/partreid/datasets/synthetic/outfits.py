@@ -1,4 +1,4 @@
-"""Draw people and what they wear. Wardrobes are small and shared: no single part tells two persons apart."""
+"""Draw people and their clothes at random. Wardrobes are small and shared, so no single garment identifies a person."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ from partreid.datasets.synthetic.wardrobe import (
 T = TypeVar("T")
 
 _TAILORED = 0.85
-"""Fraction of garments made of an asset folder's cuts where it has some."""
+"""Fraction of garments that use an asset folder's cuts, if the folder has cuts for them."""
 _SKIRTS = 0.12
-"""Fraction of what is worn around the legs that is a skirt: asset folders have few."""
+"""Fraction of skirts among what is worn on the legs; asset folders have few."""
 
 Wardrobe = tuple[Sequence[Any], ...]
-"""What identities choose from, for each field of :class:`Outfit`."""
+"""The garments that identities choose from, for each field of :class:`Outfit`."""
 
 
 def make_wardrobe(rng: np.random.Generator, people: int, stock: Stock | None = None) -> Wardrobe:
-    """A wardrobe for so many people; each top is worn by about four of them, each bottom by about six.
+    """A wardrobe for that number of people; about four of them share a top, and about six share a bottom.
 
-    ``stock``: cuts of an asset folder, of which most garments are made then.
+    ``stock``: cuts of an asset folder; if it is given, most garments use them.
     """
     tops, bottoms = max(6, people // 4), max(5, people // 6)
     stock = stock or Stock()
@@ -63,12 +63,12 @@ def make_wardrobe(rng: np.random.Generator, people: int, stock: Stock | None = N
 
 
 def make_people(rng: np.random.Generator, wardrobe: Wardrobe, count: int) -> list[Person]:
-    """People of whom no two wear the same outfit."""
+    """People in different outfits: no two wear the same one."""
     people: list[Person] = []
     seen: set[tuple[object, ...]] = set()
     while len(people) < count:
         outfit = Outfit(*(_pick(rng, garments) for garments in wardrobe))
-        # What nobody sees makes no difference.
+        # A bottom that is covered does not distinguish two outfits.
         key = (
             outfit.top,
             outfit.outer,
@@ -104,14 +104,14 @@ def _person(rng: np.random.Generator, outfit: Outfit) -> Person:
 
 
 def _wearers(outfit: Outfit) -> set[str]:
-    """For whom its parts are made."""
+    """Whom the outfit's parts are made for."""
     return {cut.wearer for cut in outfit.cuts if cut.wearer} | ({"female"} if outfit.skirt else set())
 
 
 def _tailored(
     rng: np.random.Generator, make: Callable[[np.random.Generator, Cut], T], cuts: Sequence[Cut], number: int
 ) -> T | None:
-    """Mostly something made of the cuts, one after the other; now and then None, for what asset folders seldom have."""
+    """Mostly a garment from the cuts, in turn; sometimes None, for the kinds that asset folders seldom have."""
     return make(rng, cuts[number % len(cuts)]) if cuts and rng.random() < _TAILORED else None
 
 
@@ -209,7 +209,7 @@ def _hair(rng: np.random.Generator, number: int) -> Hair:
 
 
 def _colour(rng: np.random.Generator, use: str) -> Colour:
-    """A colour as people wear it there, each time a little different."""
+    """A common colour for that kind of garment, each time a little different."""
     names = list(COLOURS)
     any_colour, common = WORN[use]
     weights = np.array([common.get(name, any_colour) for name in names])

@@ -27,18 +27,18 @@ SUFFIXES = (".exr", ".exr.js", ".hdr")
 _MOST_BYTES = 512 * 2**20
 _MOST_PIXELS = 8192 * 4096
 _KEPT_ROWS = 1024
-"""Higher panoramas are reduced to it; a person at ten metres then covers 55 rows."""
+"""Higher panoramas are reduced to this number of rows, at which a person at ten metres covers 55."""
 _LIT_ROWS = 64
 """Height of the map that the light is computed from."""
 _GREY = np.array([0.2126, 0.7152, 0.0722])
 _SUN_RADIUS = 0.10
-"""Radians around the brightest place that the sun may fill."""
+"""Greatest radius of the sun around the brightest place in radians."""
 _SUN_SHARE = 0.12
-"""So much of a level surface's light comes from the brightest place, or it is no sun."""
+"""Least share of a level surface's light that comes from the brightest place if that place is a sun."""
 _BALANCED = 0.7
-"""So much of the light's tint the camera's white balance takes away: 1 would be all."""
+"""Share of the light's tint that the camera's white balance removes: 1 would be all."""
 _WHITE = 1.2
-"""Mean light on white surfaces that stand or lie, after scaling: panoramas have no common unit."""
+"""Mean light on upright and level white surfaces after scaling, because panoramas have no common unit."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +50,14 @@ class PanoramaFile:
 
 
 def find_panoramas(folder: str | Path) -> list[PanoramaFile]:
-    """The panoramas in a folder, by name; other files are passed over with a warning.
+    """The panoramas in a folder, by name; other files are ignored with a warning.
 
     Raises:
         DataError: the folder is missing, holds no panorama, or a file cannot be read.
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise DataError(f"Panoramas: {folder} is no folder. Name a folder with {', '.join(SUFFIXES)} files.")
+        raise DataError(f"Panoramas: {folder} is no folder. Give a folder with {', '.join(SUFFIXES)} files.")
     files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
     chosen = [p for p in files if p.name.lower().endswith(SUFFIXES)]
     if not chosen:
@@ -67,7 +67,7 @@ def find_panoramas(folder: str | Path) -> list[PanoramaFile]:
     others = [p.name for p in files if p not in chosen]
     if others:
         first = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
-        warnings.warn(f"Panoramas: passed over in {folder}: {first}.", LeftOutWarning, stacklevel=2)
+        warnings.warn(f"Panoramas: ignored in {folder}: {first}.", LeftOutWarning, stacklevel=2)
     return [PanoramaFile(p, hashlib.sha256(_bytes_of(p)).hexdigest()) for p in chosen]
 
 
@@ -76,7 +76,7 @@ def read_panorama(path: Path) -> Floats:
 
     Raises:
         DataError: the file is damaged, too large, no panorama, or black.
-        MissingDependencyError: an OpenEXR file, and OpenEXR is not installed.
+        MissingDependencyError: the file is in OpenEXR's format, and OpenEXR is not installed.
     """
     content = _bytes_of(path)
     name = path.name.lower()
@@ -102,7 +102,7 @@ def light_of(panorama: Floats, heading: float) -> tuple[Light, Floats]:
     The brightest region becomes the sun, if it is strong enough.
 
     Returns:
-        The light, and the panorama [h, w, 3] so turned and in the light's units.
+        The light, and the panorama [h, w, 3], turned to that heading and in the light's units.
     """
     turned = np.roll(panorama, -round(heading / (2 * np.pi) * panorama.shape[1]), axis=1)
     small = _reduced(turned, _LIT_ROWS).astype(float)
@@ -125,7 +125,7 @@ def light_of(panorama: Floats, heading: float) -> tuple[Light, Floats]:
 
 
 def look_up(panorama: Floats, directions: Floats) -> Floats:
-    """Radiance [N, 3] along unit directions [N, 3], between pixels interpolated."""
+    """Radiance [N, 3] along unit directions [N, 3], interpolated between pixels."""
     height, width = panorama.shape[:2]
     azimuth = np.arctan2(directions[:, 0], directions[:, 1]) / np.float32(2 * np.pi)
     u = (azimuth % 1) * width - 0.5
@@ -162,7 +162,7 @@ def _without_sun(
 
 
 def _mean_light(harmonics: Floats, sun: NDArray[np.float64], colour: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean colour [3] of white surfaces that face up, to the four sides, and between."""
+    """Mean colour [3] of white surfaces that face up, to the four sides, and halfway between up and each side."""
     sides = [(0, 0, 1.0), *((np.cos(a), np.sin(a), z) for a in np.arange(4) * np.pi / 2 for z in (0.0, 1.0))]
     normals = np.array(sides) / np.linalg.norm(sides, axis=1, keepdims=True)
     light = Light(harmonics, sun, colour, 0.0, lambda rays: rays, np.zeros(3)).ambient(normals.astype(np.float32))
@@ -171,7 +171,7 @@ def _mean_light(harmonics: Floats, sun: NDArray[np.float64], colour: NDArray[np.
 
 
 def _reduced(pixels: Floats, rows: int) -> Floats:
-    """The mean over square blocks, so that about ``rows`` remain."""
+    """The means over square blocks, so that about ``rows`` rows remain."""
     step = len(pixels) // rows
     if step < 2:
         return pixels
@@ -239,7 +239,7 @@ def _radiance_picture(content: bytes, path: Path) -> Floats:
 
 
 def _runs(content: bytes, at: int, out: NDArray[np.uint8], path: Path) -> int:
-    """Fill one row of one channel; where the next begins."""
+    """Fill one row of one channel; returns where the next one begins."""
     x = 0
     while x < len(out):
         count = content[at] if at < len(content) else 0

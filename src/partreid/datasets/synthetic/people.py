@@ -30,14 +30,14 @@ class PosedPerson:
     keypoints: Floats
 
     def at(self, x: float, y: float) -> PosedPerson:
-        """Moved to a place on the ground."""
+        """The person, moved to a place on the ground."""
         shift = np.array([x, y, 0.0], np.float32)
         return PosedPerson(self.mesh.moved(shift), self.keypoints + shift)
 
 
 @dataclass(frozen=True)
 class _Skeleton:
-    """Motion of each bone, as :func:`pose_skeleton` gives it, and where it begins at rest."""
+    """For each bone its motion, as :func:`pose_skeleton` gives it, and its head at rest."""
 
     motion: dict[str, tuple[Floats, Floats]]
     heads: dict[str, Floats]
@@ -116,7 +116,7 @@ def _tube(
     axis = left - right
     axis[:, 2] = 0
     axis /= np.linalg.norm(axis, axis=1, keepdims=True)
-    # Above the thighs the body is narrower than two circles side by side: bring them together to its width.
+    # Above the thighs the body is narrower than two circles side by side, so the circles move together to its width.
     apart = np.linalg.norm(left - right, axis=1) / 2
     reach = np.where(along < 0.12, np.clip((width + loose - radius) / apart, 0, 1), 1.0)
     share = reach[:, None] * 0.5 * np.clip(2 * np.einsum("ca,ra->rc", out, axis), -1, 1)

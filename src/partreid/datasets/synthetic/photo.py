@@ -1,4 +1,4 @@
-"""From hits to a photograph: light, then the lens, the sensor, the picture's processing and its JPEGs."""
+"""From hits to a photograph: light, lens, sensor, processing, and JPEG compression."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from partreid.datasets.synthetic.optics import Optics
 from partreid.datasets.synthetic.raytrace import Hits, Scene
 
 _SUN_FAR, _SKY_FAR = 60.0, 0.9
-"""Metres within which something takes the sun, and within which it takes the sky."""
+"""Greatest distance in metres at which a thing shades the sun, and at which it covers the sky."""
 _BOUNCED = 0.25
-"""Share of the ambient light that still comes where the sky is covered: from what covers it."""
+"""Share of the ambient light that remains where the sky is covered, because what covers it reflects light."""
 _NEAR_FEET = 1.5
 _METERED = 0.22
-"""Mean linear light that a camera leaves as it is."""
+"""Mean linear light at which a camera's exposure is 1."""
 _HAZE_FAR = 80.0
-"""Air further away changes nothing more: a ray that hits nothing has no distance."""
+"""Distance in metres from which haze grows no more, because a ray that hits nothing has no distance."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Grid:
 def shade(
     scene: Scene, camera: Camera, directions: Floats, hits: Hits, feet: Floats, grid: Grid, rng: np.random.Generator
 ) -> Floats:
-    """Linear light [N, 3] of each ray. ``feet``: [P, 2] places on the ground, around which bodies cover the sky."""
+    """Linear light [N, 3] of each ray. ``feet``: [P, 2] places on the ground near which bodies cover the sky."""
     albedo, normal = _attributes(scene, hits, directions)
     light = camera.light
     hit = hits.mesh >= 0
@@ -49,7 +49,7 @@ def shade(
     for x, y in feet:
         near_feet |= np.hypot(place[:, 0] - x, place[:, 1] - y) < _NEAR_FEET
     near_feet &= hit & (place[:, 2] < 0.05)
-    # The sky is asked for one ray of each pixel: its neighbours' mean is what counts.
+    # The sky is traced for one ray of each pixel only, because it is averaged over the neighbours.
     one = grid.height * grid.width
     sky = _sky_seen(scene, start[:one], normal[:one], (is_thing | near_feet)[:one], rng)
     open_sky = np.tile(_averaged(sky, is_thing[:one], (grid.height, grid.width)), grid.samples)
@@ -67,7 +67,7 @@ def shade(
 def _sun_seen(
     scene: Scene, light: Light, start: Floats, normal: Floats, where: NDArray[np.bool_], rng: np.random.Generator
 ) -> Floats:
-    """Share [N] of the sun that falls on places [N, 3], by one ray to a place on its disc."""
+    """Share [N] of the sun's light on places [N, 3], from one ray to a random point of the sun's disc."""
     out = np.zeros(len(start), np.float32)
     if not light.sun_colour.any():
         return out
@@ -82,7 +82,7 @@ def _sun_seen(
 def _sky_seen(
     scene: Scene, start: Floats, normal: Floats, where: NDArray[np.bool_], rng: np.random.Generator
 ) -> Floats:
-    """1 where the sky is free in one random direction from a place, by the cosine, else 0; 1 where it is not asked."""
+    """1 if the sky is free in one random direction, drawn by the cosine, else 0; 1 also where ``where`` is false."""
     out = np.ones(len(start), np.float32)
     asked = np.flatnonzero(where)
     away = _unit(normal[asked] * np.float32(1.02) + _unit(rng.standard_normal((len(asked), 3), np.float32)))
@@ -97,9 +97,9 @@ def develop(
     """The bytes of the image's file.
 
     Args:
-        light: [N, 3] linear, from a grid of as many pixels as the sensor has for the box. moving: [N] 1 where it is
-            of who moves.
-        motion: how far that goes sideways while the shutter is open, in pixels of an image 128 high.
+        light: [N, 3] linear, from a grid of as many pixels as the sensor has for the box. moving: [N] 1 where the
+            light is from somebody who moves.
+        motion: how far that person moves sideways while the shutter is open, in pixels of an image 128 high.
         image_size: height and width of the file's image.
     """
     height, width = grid.height, grid.width
@@ -128,7 +128,7 @@ def blurred(pixels: NDArray[np.floating], sigma: float) -> NDArray[np.floating]:
 
 
 def metered(pixels: NDArray[np.floating]) -> float:
-    """The exposure that a camera chooses for linear light: it meters what it sees, and makes up for half of it."""
+    """The exposure that a camera chooses for linear light: it compensates for half of the light that it measures."""
     return float(np.clip(np.sqrt(_METERED / max(float(pixels.mean()), 1e-3)), 0.6, 2.0))
 
 
@@ -138,7 +138,7 @@ def toned(pixels: NDArray[np.floating], optics: Optics, exposure: float) -> NDAr
 
 
 def noise(rng: np.random.Generator, optics: Optics, size: tuple[int, int]) -> NDArray[np.floating]:
-    """The sensor's noise [H, W, 3], as it is where :func:`darkness` is 1."""
+    """The sensor's noise [H, W, 3] for places where :func:`darkness` is 1."""
     grain = rng.normal(0, optics.noise / 255, (*size, 1))
     speckle = _blur(rng.normal(0, optics.speckle * optics.noise / 255, (*size, 3)), 0.6, 1)
     return np.asarray(grain + 1.5 * speckle)
@@ -192,7 +192,7 @@ def _unit(vectors: Floats) -> Floats:
 
 
 def _averaged(values: Floats, group: NDArray[np.bool_], shape: tuple[int, int]) -> Floats:
-    """Values [H·W] as their mean over 5×5 pixels around, over the same group's alone."""
+    """For each pixel the mean of values [H·W] over the 5×5 pixels around it that belong to the same group."""
     result = np.zeros_like(values)
     for mask in (group, ~group):
         member = mask.astype(np.float32).reshape(shape)
@@ -226,7 +226,7 @@ def _smeared(pixels: NDArray[np.floating], reach: int) -> NDArray[np.floating]:
 
 
 def _filled(pixels: NDArray[np.floating], moving: NDArray[np.floating]) -> NDArray[np.floating]:
-    """The picture with what moves replaced by the row's mean of what stands."""
+    """The picture with moving pixels replaced by the mean of the other pixels in their row."""
     still = 1 - moving
     mean = (pixels * still).sum(axis=1, keepdims=True) / np.maximum(still.sum(axis=1, keepdims=True), 1e-3)
     return np.asarray(pixels * still + mean * moving)

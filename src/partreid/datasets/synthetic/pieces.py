@@ -12,17 +12,17 @@ from partreid.datasets.synthetic.body import NO_ARM, Floats, Ints, Landmarks, co
 from partreid.datasets.synthetic.makehuman import Asset
 
 PARTS = ("top", "bottom", "whole", "shoes", "hat", "hair")
-"""What a piece can be; a whole is worn in place of a top and a bottom."""
+"""Kinds of pieces; a whole is worn instead of a top and a bottom."""
 
 _CELLS = {"shoes": 0.018, "hat": 0.012, "hair": 0.011, "skirt": 0.001}
-"""Metres within which a part's vertices are merged; else :data:`_CELL`."""
+"""Size in metres of the cells in which a part's vertices are merged; other parts have :data:`_CELL`."""
 _CELL = 0.017
 _BONES = 4
-"""Bones that move a vertex."""
+"""Number of bones that move a vertex."""
 _HAIR_STEP = 0.015
-"""Metres to which faces of hair are divided before what is transparent is dropped."""
+"""Size in metres to which faces of hair are divided before transparent ones are dropped."""
 _ARM_SHIFT = 10.0
-"""Added to a pattern's place on sleeves, so that nothing of the chest is there."""
+"""Added to a pattern's coordinate on sleeves, so that sleeves and chest share no place of the pattern."""
 _LEFT_FOOT, _RIGHT_FOOT, _TORSO, _HEAD = 6, 7, 1, 0
 
 
@@ -31,14 +31,14 @@ class Piece:
     """One piece, bound to the base mesh.
 
     Attributes:
-        name: of its asset and what it is. part: one of :data:`PARTS`, or "skirt". digest: of the asset's files.
-        rows, shares: [C, n] vertices of the base mesh and how much of each. offsets: [C, 3] in units of ``scales``.
+        name: of its asset and its kind. part: one of :data:`PARTS`, or "skirt". digest: of the asset's files.
+        rows: [C, n] vertices of the base mesh. shares: [C, n] their weights. offsets: [C, 3] in units of ``scales``.
         scales: for x, y, z of anny's frame two vertices and their distance on the author's body.
         template: [C, 4] places on the template body, with the place along the arm. weights, bone_ids: [C, 4].
-        welded: [F, 3] corners among the C places. place: [V] which of them a drawn vertex is at.
+        welded: [F, 3] corners among the C places. place: [V] the place of each drawn vertex.
         coords: [V, 4] around the body and upwards for patterns, then texture coordinates. faces: [F, 3] of drawn
             vertices. region: [F] value in a part map.
-        detail: [h, w] how much lighter than its mean the cloth is there. tint: [h, w, 3] the same by colour.
+        detail: [h, w] brightness of the cloth relative to its mean. tint: [h, w, 3] the same for each colour.
     """
 
     name: str
@@ -60,20 +60,20 @@ class Piece:
     tint: Floats
 
     def fit(self, base: Floats) -> Floats:
-        """Its places [C, 3] on a body in rest pose, given by the base mesh's vertices [19158, 3]."""
+        """The piece's places [C, 3] on a body in rest pose, given by the base mesh's vertices [19158, 3]."""
         return fitted(self.rows, self.shares, self.offsets, self.scales, base)
 
 
 def fitted(
     rows: Ints, shares: Floats, offsets: Floats, scales: tuple[tuple[int, int, float], ...], base: Floats
 ) -> Floats:
-    """Bound places [C, 3] on the base mesh's vertices: shares of their rows, and offsets that grow with the body."""
+    """Places [C, 3] bound to the base mesh: weighted sums of its vertices, plus offsets that grow with the body."""
     size = [abs(base[a, axis] - base[b, axis]) / length for axis, (a, b, length) in enumerate(scales)]
     return np.asarray(np.einsum("cn,cna->ca", shares, base[rows]) + offsets * np.asarray(size, np.float32), np.float32)
 
 
 def make_pieces(asset: Asset, base: BaseMesh, marks: Landmarks) -> list[Piece]:
-    """The pieces an asset consists of; none if it is nothing that can be worn here (glasses, gloves)."""
+    """The pieces of an asset; none if it cannot be used here (glasses, gloves)."""
     bound = _Bound.of(asset, base)
     if asset.kind == "hair":
         return [_piece(asset, base, _strands(asset, bound), "hair")]
@@ -157,13 +157,13 @@ def _split(asset: Asset, places: Floats, marks: Landmarks) -> dict[str, NDArray[
                 return {"whole": everything}
             below[group] = z[group].mean() < border
     found = {part: chosen for part, chosen in (("top", ~below), ("bottom", below)) if chosen.any()}
-    if "top" in found and z[found["top"]].min() > marks.waist + 0.12:  # it bares the belly, which few do in a street
+    if "top" in found and z[found["top"]].min() > marks.waist + 0.12:  # it bares the belly, which is rare in a street
         del found["top"]
     return found
 
 
 def _spans(z: Floats, marks: Landmarks) -> bool:
-    """Whether it covers the chest and the thighs."""
+    """Whether the piece covers the chest and the thighs."""
     return bool(z.max() > marks.waist + 0.2 and z.min() < marks.hip - 0.2)
 
 
@@ -246,7 +246,7 @@ def _merged(source: _Faces, cell: float) -> tuple[Ints, Ints, Ints]:
 
 
 def _patterned(template: Floats, welded: Ints, uvs: Floats, islands: NDArray[np.int64]) -> tuple[Ints, Floats, Ints]:
-    """Drawn vertices: a place stands once for each pattern coordinate and texture island that meets there.
+    """Drawn vertices: one for each place and each pattern coordinate and texture island that meet there.
 
     ``uvs``: [F, 3, 2] texture coordinates of the corners. ``islands``: [F, 3].
 
@@ -256,7 +256,7 @@ def _patterned(template: Floats, welded: Ints, uvs: Floats, islands: NDArray[np.
     x, y, z, arm = template.T
     is_arm = np.sort(arm[welded] > NO_ARM / 2 - 0.1, axis=1)[:, 1]
     angle = np.arctan2(x, -(y + 0.02))[welded]
-    # Behind the body the angle jumps: a face across the jump continues beyond it.
+    # The angle jumps behind the body, so a face across the jump gets angles that continue beyond it.
     behind = ((np.ptp(angle, axis=1) > np.pi) & ~is_arm)[:, None] & (angle < 0)
     key = np.stack([welded, islands, np.repeat(is_arm[:, None], 3, 1), behind], axis=-1).reshape(-1, 4)
     _, first, member = np.unique(key, axis=0, return_index=True, return_inverse=True)
@@ -282,7 +282,7 @@ def _regions(part: str, region: Ints, template: Floats, welded: Ints) -> Ints:
 
 
 def _maps(asset: Asset, uvs: Floats) -> tuple[Floats, Floats]:
-    """Light and dark of the cloth about its mean: occlusion and the texture's luminance, and the same by colour."""
+    """Brightness of the cloth relative to its mean, from occlusion and the texture, as luminance and by colour."""
     detail, tint = np.ones((1, 1), np.float32), np.ones((1, 1, 3), np.float32)
     if asset.shade is not None:
         detail = _about_mean(asset.shade, uvs, 0.55, 1.3)

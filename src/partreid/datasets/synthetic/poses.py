@@ -14,7 +14,7 @@ from partreid.datasets.synthetic.body import Floats
 Rotation = NDArray[np.float64]
 Vector = NDArray[np.floating]
 Heads = Mapping[str, Floats]
-"""Where each bone begins in the body at rest [3], metres."""
+"""Head [3] of each bone in the body at rest, in metres."""
 
 _SIGN = {"L": 1.0, "R": -1.0}
 
@@ -27,7 +27,7 @@ class ArmPose(NamedTuple):
 
 
 class Gait(NamedTuple):
-    """Where a walker is in the cycle of two steps, in [0, 1), and how far the legs swing: 1 is a usual walk, 0 none."""
+    """``phase``: in the cycle of two steps, in [0, 1). ``stride``: swing of the legs, 1 as usual, 0 standing."""
 
     phase: float
     stride: float
@@ -38,7 +38,7 @@ _SWING = 23.0
 
 
 def cycle_length(leg: NDArray[np.floating], stride: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Metres of way in one cycle of the gait, so that feet do not slide. ``leg``: its length in metres."""
+    """Metres walked in one cycle of the gait if feet do not slide. ``leg``: length of a leg in metres."""
     return np.asarray(4 * leg * np.sin(np.radians(_SWING * stride)))
 
 
@@ -53,14 +53,14 @@ ARMS: dict[str, ArmPose] = {
     "behind": ArmPose((0.14, 0.35, -1), (-0.45, 0.3, -0.8)),
     "bent": ArmPose((0.15, 0.12, -1), (-0.1, -0.95, -0.25)),
 }
-"""Standing arms by what they do; a walker may do them with one arm."""
+"""Arm poses of standing people, by name; a walker may have one of them on one arm."""
 
 
 Pose = Literal["walking", "standing", "sitting", "cycling", "pushing"]
 
 _SHARES: dict[Pose, float] = {"walking": 0.64, "standing": 0.22, "sitting": 0.04, "cycling": 0.06, "pushing": 0.04}
 CRANK = (0.20, 0.80)
-"""Where a cyclist's crank is from the hips: forward and down, of the leg's length."""
+"""Position of a cyclist's crank relative to the hips: forward and down, as fractions of the leg's length."""
 PEDAL = 0.17
 """Length of a crank in metres."""
 _PEDAL_TO_ANKLE = 0.10
@@ -70,13 +70,13 @@ _HOLDS = {
     "cycling": ArmPose((0.10, -0.72, -0.70), (0.04, -0.86, -0.50)),
     "pushing": ArmPose((0.14, -0.25, -1), (-0.06, -1.0, -0.10)),
 }
-"""What both arms do where the hands lie on knees, handlebar or handle."""
+"""Pose of both arms when the hands lie on knees, handlebar or handle."""
 _UMBRELLA = ArmPose((0.16, -0.22, -1), (-0.12, -0.62, 0.78))
-"""What the right arm does that holds an umbrella: the hand in front of the shoulder."""
+"""Pose of the right arm when it holds an umbrella: the hand is in front of the shoulder."""
 
 
 def choose_pose(rng: np.random.Generator) -> Pose:
-    """What somebody in a street does: mostly walking."""
+    """A random pose of somebody in a street: mostly walking."""
     shares = np.array(list(_SHARES.values()))
     return list(_SHARES)[int(rng.choice(len(shares), p=shares / shares.sum()))]
 
@@ -92,9 +92,9 @@ def draw_pose(
 ) -> dict[str, Rotation]:
     """A random pose: a rotation for each bone that :func:`pose_skeleton` is to turn.
 
-    ``pose``: what the person does, None any of it on foot. ``carrying``: the left arm hangs down with a hand bag.
-    ``umbrella``: the right arm holds one.
-    ``gait``: of a walker, in place of a random one; all else is as ``rng`` gives it.
+    ``pose``: what the person does; None: walking or standing, at random. ``carrying``: the left arm hangs down with a
+    hand bag. ``umbrella``: the right arm holds one.
+    ``gait``: of a walker, instead of a random one; all else is drawn from ``rng``.
     """
     walking = rng.random() < 0.7 if pose is None else pose in ("walking", "pushing")
     phase, stride = rng.random(), rng.uniform(0.55, 1.15) if walking else 0.0
@@ -180,7 +180,7 @@ def _leg(
 
 
 def _place_leg(turn: dict[str, Rotation], heads: Heads, side: str, hip: float, knee: float, out: float) -> None:
-    """Thigh ``hip`` forward of hanging down, knee bent by ``knee``, the leg ``out`` to its side for each metre down."""
+    """Swing the thigh forward by ``hip``, bend the knee by ``knee``, spread the leg by ``out`` metres a metre down."""
     sign = _SIGN[side]
     thigh = np.array([sign * out, -sin(hip), -cos(hip)])
     shank = np.array([sign * out * 0.8, -sin(hip - knee), -cos(hip - knee)])
@@ -192,7 +192,7 @@ def _place_leg(turn: dict[str, Rotation], heads: Heads, side: str, hip: float, k
 
 
 def _pedal(turn: dict[str, Rotation], heads: Heads, side: str, phase: float) -> None:
-    """The foot on its pedal: two bones that reach from the hip to a place, by the law of cosines."""
+    """Put the foot on its pedal: two bones reach from the hip to the pedal, by the law of cosines."""
     hip_at, knee_at, foot_at = (heads[f"{bone}.{side}"] for bone in ("upperleg01", "lowerleg01", "foot"))
     thigh, shank = (float(np.linalg.norm(b - a)) for a, b in ((hip_at, knee_at), (knee_at, foot_at)))
     leg = thigh + shank

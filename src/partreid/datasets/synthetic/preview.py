@@ -1,4 +1,4 @@
-"""A contact sheet of what a configuration renders, before a whole set is made of it."""
+"""A contact sheet that shows what a configuration renders, before the whole set is rendered."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def render_preview(
     The images are those that :func:`render_dataset` gives.
 
     Args:
-        config: what the set would be.
+        config: the set's configuration.
         path: the sheet, .png or .jpg.
-        columns, rows: images across and down, fewer where the set has fewer.
-        progress: shows how many images are there.
+        columns, rows: images across and down; fewer if the set has fewer.
+        progress: shows how many images are finished.
 
     Returns:
         ``path``.
@@ -42,7 +42,7 @@ def render_preview(
     path = Path(path)
     kind = _SUFFIXES.get(path.suffix.lower())
     if kind is None:
-        raise ConfigError(f"A preview is one picture: name a file in {', '.join(_SUFFIXES)}, got {path}.")
+        raise ConfigError(f"A preview is one image: expected a file that ends in {', '.join(_SUFFIXES)}, got {path}.")
     if columns < 1 or rows < 1:
         raise ConfigError(f"columns and rows must be at least 1, got {columns} and {rows}.")
     check_libraries()

@@ -1,4 +1,4 @@
-"""What people in streets sit on, ride, push and hold over themselves: made to fit a posed person."""
+"""Benches, bicycles, prams and umbrellas, made to fit a posed person."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ _STEEL = plain((0.55, 0.55, 0.55))
 
 @dataclass(frozen=True)
 class Equipped:
-    """A person with what belongs to the pose.
+    """A person with the objects that the pose needs.
 
     Attributes:
-        person: lifted onto the saddle where there is one. carried: a bicycle, a pram or an umbrella, the person's own,
-            as bags are. under: a bench, which is nobody's.
+        person: lifted onto the saddle if there is one. carried: a bicycle, a pram or an umbrella; it belongs to the
+            person, as bags do. under: a bench, which belongs to nobody.
     """
 
     person: PosedPerson
@@ -52,7 +52,7 @@ class Equipped:
 
     @property
     def mesh(self) -> Mesh:
-        """The person and what is the person's own."""
+        """The person and what belongs to the person."""
         return self.person.mesh if self.carried is None else join([self.person.mesh, self.carried])
 
 
@@ -62,7 +62,7 @@ def equip(person: PosedPerson, pose: Pose, yaw: float, rng: np.random.Generator,
     ``umbrella``: the right hand is posed to hold one; somebody on foot gets it.
     """
     turn = about_z(yaw)
-    # In the person's own frame (front = -y): things are made there, then turned.
+    # Things are made in the person's own frame (front = -y), and turned afterwards.
     points = dict(zip(KEYPOINTS, person.keypoints.astype(float) @ turn, strict=True))
     hips = (points["left_hip"] + points["right_hip"]) / 2
     hands = (points["left_wrist"] + points["right_wrist"]) / 2
@@ -90,7 +90,7 @@ def equip(person: PosedPerson, pose: Pose, yaw: float, rng: np.random.Generator,
 
 
 def bicycle(rng: np.random.Generator, crank: Vector, *, saddle: Vector, bar: Vector) -> Mesh:
-    """A bicycle that goes to -y; its crank, saddle and the middle of its handlebar at these places [3], in metres."""
+    """A bicycle that faces -y, with crank, saddle and the middle of the handlebar at these places [3], in metres."""
     frame = plain(_colour(rng))
     rear = np.array([crank[0], crank[1] + 0.43, _WHEEL])
     front = np.array([crank[0], crank[1] - 0.62, _WHEEL])
@@ -161,7 +161,7 @@ def _umbrella(rng: np.random.Generator, hand: Vector, crown: Vector) -> Mesh:
     """An open umbrella in a hand [3], over the top of a head [3], both in metres: canopy, shaft and handle."""
     radius = rng.uniform(0.46, 0.60)
     depth = radius * rng.uniform(0.38, 0.5)
-    # The shaft leans from the hand towards the head, and as people hold it, a little at random.
+    # The shaft leans from the hand towards the head, plus a little at random, because people hold it differently.
     lean = 0.55 * (crown - hand)[:2] + rng.normal(0, 0.05, 2)
     top = np.array([*(hand[:2] + lean), crown[2] + depth + rng.uniform(0.0, 0.10)])
     axis = _unit(top - hand)
@@ -172,7 +172,7 @@ def _umbrella(rng: np.random.Generator, hand: Vector, crown: Vector) -> Mesh:
 
 
 def _canopy(rng: np.random.Generator, radius: float, depth: float) -> Mesh:
-    """Cloth over eight ribs, its top at the origin: flat between the ribs, and its rim is cut in there."""
+    """Cloth over eight ribs with its top at the origin. Between ribs the cloth is flat and its rim curves inwards."""
     kind = str(rng.choice(list(_UMBRELLA_KINDS), p=list(_UMBRELLA_KINDS.values())))
     colour = np.asarray(COLOURS[str(rng.choice(_DARK))] if kind == "dark" else _colour(rng), np.float32)
     second = np.asarray(_colour(rng), np.float32)

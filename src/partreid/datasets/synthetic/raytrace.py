@@ -17,16 +17,16 @@ from partreid.datasets.synthetic.body import Floats, Ints
 from partreid.datasets.synthetic.meshes import Mesh
 
 NOTHING = -1
-"""What a ray hits that hits nothing."""
+"""Mesh number of a ray that hits nothing."""
 
 _LEAF = 4
-"""Triangles in a leaf of the tree: for so few rays the quickest to build and to ask together."""
+"""Triangles in a leaf of the tree: the quickest for so few rays, building and queries together."""
 
 
 def start_warp() -> None:
-    """Set warp up without a word; safe to call often."""
+    """Set warp up without any output; safe to call often."""
     wp.config.log_level = wp.LOG_ERROR
-    # Its native part complains of a missing GPU straight to the error stream, which no setting turns off.
+    # warp's native part reports a missing GPU directly on the error stream, and no setting turns that off.
     sys.stderr.flush()
     kept = os.dup(2)
     try:
@@ -48,7 +48,7 @@ class TracedMesh:
         self.handle: Any = wp.Mesh(points=points, indices=indices, bvh_constructor="cubql", bvh_leaf_size=_LEAF)
 
     def distances(self, origin: NDArray[np.floating], directions: Floats) -> tuple[Floats, Ints]:
-        """Metres [N] along unit vectors [N, 3], -1 where it is missed, and the face hit [N]."""
+        """Metres [N] to the mesh along unit vectors [N, 3], -1 where the ray misses it, and the face hit [N]."""
         out = wp.zeros(len(directions), dtype=float, device="cpu")
         face = wp.zeros(len(directions), dtype=wp.int32, device="cpu")
         inputs = [self.handle.id, wp.vec3(*origin), _vectors(directions)]
@@ -72,7 +72,7 @@ class Hits:
 
 
 class Scene:
-    """The target, the other things of one image and the camera's surroundings, ready for rays; None: nothing there."""
+    """The target, the other things of one image and the camera's surroundings (None: none), ready for rays."""
 
     def __init__(self, target: TracedMesh, others: Sequence[TracedMesh], surroundings: TracedMesh | None) -> None:
         self.target, self.others = target, tuple(others)
@@ -85,7 +85,7 @@ class Scene:
         return [t.mesh for t in self._traced]
 
     def distances(self, origin: NDArray[np.floating], directions: Floats) -> Floats:
-        """Metres [2, N] to the target and to the nearest other along unit vectors [N, 3], as if alone; -1: none."""
+        """Metres [2, N] to the target and to the nearest other along unit vectors [N, 3], each alone; -1: none."""
         own, _ = self.target.distances(origin, directions)
         nearest = np.full(len(directions), np.inf, np.float32)
         for other in self.others:
@@ -105,7 +105,10 @@ class Scene:
         return Hits(np.array(mesh.numpy()), np.array(face.numpy()), where[:, :2], where[:, 2])
 
     def free(self, starts: Floats, directions: Floats, far: float) -> Floats:
-        """1 for each place [N, 3] from which nobody and nothing but the surroundings lies in its direction, else 0."""
+        """For each place [N, 3] 1 if nothing lies within ``far`` metres in its direction, else 0.
+
+        The surroundings do not count.
+        """
         out = wp.zeros(len(starts), dtype=float, device="cpu")
         inputs = [_handles(self._casting), len(self._casting), _vectors(starts), _vectors(directions), far]
         wp.launch(kernels.reaches, len(starts), inputs=inputs, outputs=[out], device="cpu")
@@ -123,7 +126,7 @@ def _vectors(values: Floats) -> Any:
 def skin(
     vertices: Floats, normals: Floats, weights: Floats, bone_ids: Ints, rotation: Floats, shift: Floats
 ) -> tuple[Floats, Floats]:
-    """Linear blend skinning: posed vertices and normals [V, 3], these not of unit length.
+    """Linear blend skinning: posed vertices and normals [V, 3]; the normals are not of unit length.
 
     ``weights``, ``bone_ids``: [V, n]. ``rotation``, ``shift``: of J bones, as :func:`pose_skeleton` gives them.
     """

@@ -1,6 +1,7 @@
-"""One image from end to end: a person, a camera, who and what else is there; image, labels, occlusion.
+"""Render one image from end to end: choose what it shows, and make the image, its labels and its occlusion.
 
-What the images of a set share, the body model, cameras and people, each process makes for itself, all the same.
+All images of a set share the body model, the cameras and the people. Each process makes these for itself, and they are
+the same in all processes.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ from partreid.labels.fields import label_size
 _PASSERS_BY = 48
 _CAMERA_STREAM, _PEOPLE_STREAM, _PASSER_BY_STREAM = 101, 102, 103
 _LEAST_ROWS, _FEW_ROWS = 40, 64
-"""No box is taken at fewer rows; up to the second number four rays a pixel cost little, and save thin things."""
+"""The least number of rows of a box, and the number up to which four rays are traced for each pixel: they cost little
+there, and keep thin things."""
 PERSON_STEP = 16
 """In a map of the others' parts, person n (from 1) has the values 16·n + region."""
 
@@ -41,7 +43,7 @@ class OtherPerson:
     """Somebody else in an image.
 
     Attributes:
-        number: from 1, in the map of the others' parts. passer_by: who it is, the same in all images of a set.
+        number: from 1, in the map of the others' parts. passer_by: number of the person, the same in all images.
         box: left, top, width, height in pixels of the image; it may reach beyond it.
         seen: fraction of the body's silhouette that is in the image and covered by nobody.
     """
@@ -74,7 +76,7 @@ class RenderedImage:
 def _compose(
     body: DressedBody, stage: Stage, wanted: tuple[float, float] | None, rng: np.random.Generator
 ) -> tuple[Shot, int]:
-    """Who and what stands where, and at how many rows the box is taken: all that facts need, before any light.
+    """The arrangement of people and things, and the number of rows of the box. Facts need no more, so no light yet.
 
     ``wanted``: least and greatest hidden fraction, None for a whole person.
     """
@@ -114,7 +116,7 @@ def _photograph(scene: Scene, stage: Stage, shot: Shot, rows: int, rng: np.rando
 
 
 def _part_maps(scene: Scene, stage: Stage, shot: Shot) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """The target's regions and the others', uint8 [H, W] each, by the ray through each pixel's middle."""
+    """The target's regions and the others' regions, uint8 [H, W] each, by the ray through the middle of each pixel."""
     camera = stage.camera
     # Nothing of the surroundings is ever in front of people.
     hits = scene.trace(camera.origin, camera.rays(shot.box.pixels(stage.image_size, 1)), surroundings=False)
@@ -130,7 +132,7 @@ def _part_maps(scene: Scene, stage: Stage, shot: Shot) -> tuple[NDArray[np.uint8
 
 
 def _others(stage: Stage, shot: Shot, parts: NDArray[np.uint8]) -> tuple[OtherPerson, ...]:
-    """The others of whom anything is in the image."""
+    """The other people who have at least one pixel in the image."""
     out = []
     people = (shot.target, *shot.others)
     for number in np.unique(parts // PERSON_STEP)[1 if (parts == 0).any() else 0 :]:
@@ -175,13 +177,13 @@ class World:
         self._passers_by = make_people(rng, wardrobe, _PASSERS_BY)
         self._panoramas = find_panoramas(config.panoramas) if config.panoramas else []
         catalogue = load_catalogue(config.assets) if config.assets else None
-        # Cameras and people are made when they are needed: short sets and previews need few.
+        # Cameras and people are made when they are needed, because short sets and previews need few.
         self._dress = lru_cache(maxsize=4)(lambda pid: dress(self.model, self.people[pid - 1], catalogue))
         self._passer_by = lru_cache(maxsize=None)(lambda number: dress(self.model, self._passers_by[number], catalogue))
         self._stage = lru_cache(maxsize=None)(self._make_stage)
 
     def render(self, planned: PlannedImage) -> RenderedImage:
-        """Render one image; it does not depend on those before."""
+        """Render one image; it does not depend on the images before."""
         return _render_image(*self._given(planned))
 
     def describe(self, planned: PlannedImage) -> tuple[float, Facts]:

@@ -1,4 +1,4 @@
-"""What a rendered set is made of, and the images that this gives: whose, by which camera, how occluded."""
+"""The configuration of a rendered set, and the plan of its images: person, camera and occlusion of each."""
 
 from __future__ import annotations
 
@@ -92,12 +92,12 @@ class PlannedImage:
         return f"{self.pid:04d}_c{self.camid + 1}_{self.number:06d}"
 
     def seed(self, seed: int) -> list[int]:
-        """What this image's random numbers derive from; no other image's are needed."""
+        """Seed of this image's random numbers; it needs no other image's numbers."""
         return [seed, 1 + FOLDERS.index(self.folder), self.pid, self.index]
 
 
 def plan_images(config: SyntheticConfig) -> list[PlannedImage]:
-    """All images, an identity's next to each other; the same configuration, the same list."""
+    """All images, those of an identity next to each other. The same configuration gives the same list."""
     plan: list[PlannedImage] = []
     for person in range(config.train_identities + config.test_identities):
         rng = np.random.default_rng([config.seed, 0, person])
@@ -117,7 +117,7 @@ def _of_one(
             occluded = rng.random() < config.train_occluded
             yield TRAIN, cameras[i % len(cameras)], config.train_occlusion if occluded else None
         return
-    # At least two cameras in the gallery: every query then has a match under another camera.
+    # With two cameras or more in the gallery, every query has a match from another camera.
     for i in range(config.gallery_images):
         occluded = rng.random() < config.gallery_occluded
         yield GALLERY, cameras[i % len(cameras)], config.train_occlusion if occluded else None

@@ -1,4 +1,4 @@
-"""A scene: its cameras, its people, and how they walk; the same in every process."""
+"""A scene: cameras, people, and how the people walk. It is the same in every process."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ class SceneWorld:
         return [dress(model, person, self._catalogue) for person in self._people]
 
     def film(self, camera: int) -> Film:
-        """What a camera, from 0, takes of it."""
+        """The scene's film by that camera (from 0)."""
         seed = (self._config.seed, _FILM_STREAM, self._number)
         return Film(self._config, load_body_model(), self._sites[camera], self._bodies, seed, camera)
 
 
 def sites_of(config: SequenceConfig, scene: int) -> list[Site]:
-    """A scene's cameras and where they hang."""
+    """A scene's cameras and their places."""
     files = find_panoramas(config.panoramas) if config.panoramas else []
     first = scene * config.cameras
     panoramas = [read_panorama(files[(first + k) % len(files)].path) if files else None for k in range(config.cameras)]
@@ -58,6 +58,6 @@ def sites_of(config: SequenceConfig, scene: int) -> list[Site]:
 
 
 def begins_of(config: SequenceConfig, scene: int) -> list[float]:
-    """When each camera takes its first frame, in seconds of the scene's clock: within the time of one frame."""
+    """When each camera takes its first frame, in seconds of the scene's clock; less than the time of one frame."""
     rng = np.random.default_rng([config.seed, _CLOCK_STREAM, scene])
     return [round(float(v) / config.fps, 6) for v in rng.random(config.cameras)]

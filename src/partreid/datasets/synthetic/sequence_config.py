@@ -1,4 +1,4 @@
-"""What rendered sequences are made of: scenes, cameras, people, and how long they walk."""
+"""The configuration of rendered sequences: scenes, cameras, people, and duration."""
 
 from __future__ import annotations
 

@@ -41,19 +41,19 @@ _APART = timedelta(hours=1)
 def render_sequences(
     config: SequenceConfig, out: str | Path, *, workers: int = 1, progress: Progress = no_progress
 ) -> Path:
-    """Render scenes of several people, each filmed by several cameras. A killed run goes on with the next sequence.
+    """Render scenes of several people, each filmed by several cameras. A killed run resumes with the next sequence.
 
     The bytes do not depend on ``workers``. They are the same each time on one machine; another processor may round
     differently in the last bit.
 
     Args:
         config: what to render.
-        out: the folder. ``SCENE/CAMERA`` is a sequence as MOTChallenge has it: ``img1``, ``gt/gt.txt``,
-            ``seqinfo.ini``; beside them ``parts.csv``: what is seen of each person, and of each region of the body.
-            ``SCENE/calibration.json``: the cameras, and when each begins, by one clock. A person has one id in all
-            cameras of a scene, from 1.
-        workers: processes; 1 renders in this one.
-        progress: shows how many frames are there.
+        out: the folder. ``SCENE/CAMERA`` is a sequence in MOTChallenge's layout: ``img1``, ``gt/gt.txt``,
+            ``seqinfo.ini``. Beside them ``parts.csv`` tells what is seen of each person, and of each region of the
+            body. ``SCENE/calibration.json`` has the cameras, and when each begins, by one clock for all. A person has
+            one id in all cameras of a scene, from 1.
+        workers: number of processes; 1 renders in the calling one.
+        progress: shows how many frames are finished.
 
     Returns:
         ``out``.
@@ -104,7 +104,7 @@ def _film_all(config: SequenceConfig, out: Path, scene: int, camera: int) -> int
 
 
 def _film(config: SequenceConfig, out: Path, scene: int, camera: int) -> Iterator[int]:
-    """Render a sequence into its folder, which is there when all of it is; yields 1 for each frame."""
+    """Render a sequence, and yield 1 for each frame. Its folder appears when the whole sequence is finished."""
     world = _scene(config, scene)
     film = world.film(camera)
     truth: list[tuple[int, Seen]] = []
@@ -127,7 +127,7 @@ def _scene(config: SequenceConfig, scene: int) -> SceneWorld:
 
 
 def _write_truth(folder: Path, truth: list[tuple[int, Seen]]) -> None:
-    """gt.txt in MOTChallenge's way, where the first pixel is 1, and parts.csv where boxes are counted the same."""
+    """Write gt.txt in MOTChallenge's format, and parts.csv. In both the first pixel is number 1."""
     boxes, parts = [], []
     for frame, person in sorted(truth, key=lambda row: (row[1].who, row[0])):
         left, top, right, bottom = person.box

@@ -23,7 +23,7 @@ SHIPPED = SyntheticConfig(
     train_identities=64,
     test_identities=64,
     train_images=12,
-    # Two thirds stay whole; with fewer hidden parts the network never learns what "not visible" looks like.
+    # Two thirds stay whole. With fewer hidden parts the network would not learn what "not visible" looks like.
     train_occluded=0.35,
     train_occlusion=(0.2, 0.7),
     gallery_images=6,
@@ -35,7 +35,7 @@ SHIPPED = SyntheticConfig(
     cameras=6,
     samples=4,
 )
-"""What the shipped set is made of, without the folders of assets and panoramas."""
+"""Configuration of the shipped set, without the folders of assets and panoramas."""
 
 ARCHIVE = Path(__file__).with_name("pedestrians.zip")
 """The shipped set, with masks, body regions, occlusion table and manifest."""
@@ -46,8 +46,8 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 def shipped_split() -> Path:
     """The shipped set as a folder in Market-1501 layout, unpacked into the user's cache on first use.
 
-    The folder is keyed by the archive's content, so a new version never meets an old one's files. Missing or
-    shortened files are put back.
+    The folder's name contains the archive's hash, so a new version never uses the files of an old one. Missing or
+    shortened files are restored.
 
     Raises:
         DataError: the archive is missing or damaged, or the cache cannot be written.
@@ -88,7 +88,7 @@ def build_archive(assets: Path, panoramas: Path) -> None:
         with atomic_file(ARCHIVE, error=DataError) as partial, zipfile.ZipFile(partial, "w") as archive:
             for file in files:
                 entry = zipfile.ZipInfo(file.relative_to(root).as_posix(), _EPOCH)
-                # Images are compressed already; fields shrink to a fifth.
+                # Images are compressed already, but pose fields shrink to a fifth.
                 entry.compress_type = zipfile.ZIP_STORED if file.suffix in (".jpg", ".png") else zipfile.ZIP_DEFLATED
                 entry.external_attr = 0o644 << 16
                 archive.writestr(entry, file.read_bytes(), compresslevel=9)
@@ -110,7 +110,7 @@ def _unpack(archive: zipfile.ZipFile, folder: Path) -> None:
 
 
 def _is_whole(folder: Path, archive: zipfile.ZipFile) -> bool:
-    """Whether every file is there with its size; reading every byte each time would cost more than it saves."""
+    """Whether every file exists with its size. Reading every byte each time would cost more than it saves."""
     try:
         return all((folder / entry.filename).stat().st_size == entry.file_size for entry in archive.infolist())
     except OSError:

@@ -1,4 +1,4 @@
-"""Where a scene's cameras hang along a street, and what stands there in people's way."""
+"""The places of a scene's cameras along a street, and the obstacles there."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from partreid.datasets.synthetic.sequence_config import SequenceConfig
 Vector = NDArray[np.float64]
 
 HALF_STREET = 2.2
-"""Metres from the street's middle line within which people walk; it is the x axis of a scene's world, z is up."""
+"""Half the width of the street in metres. Its middle line is the x axis of a scene's world, and z is up."""
 _DIFFERENT = 8
-"""A scene's cameras are the first of so many that differ on purpose."""
+"""A scene's cameras are the first ones of this number of cameras that differ on purpose."""
 _SMALL = 0.75
-"""What reaches no further than so many metres from its middle may stand in the street; the rest stands before it."""
+"""Greatest radius in metres of an obstacle in the street; larger ones stand between the street and the camera."""
 _WAIST = 0.9
-"""The middle of the picture is so many metres over the street's middle line."""
+"""Height in metres above the street's middle line at which the camera aims."""
 _PACE = 0.6
-"""A picture's place begins so many metres outside it: who is further off is not in it."""
+"""Metres by which a camera's place extends beyond the picture, so that nobody outside the place is in the picture."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Obstacle:
 
 @dataclass(frozen=True)
 class Site:
-    """A camera, where it hangs in the world, and the obstacles at its place.
+    """A camera, its position in the world, and the obstacles at its place.
 
     Attributes:
         middle: x of the camera in the world. away: metres from the street's middle line.
@@ -55,7 +55,7 @@ class Site:
     obstacles: tuple[Obstacle, ...]
 
     def own(self, places: NDArray[np.floating]) -> Vector:
-        """Places [N, 2] of the world in the camera's frame; it works both ways where the camera is turned."""
+        """Places [N, 2] of the world in the camera's frame."""
         sign = -1.0 if self.turned else 1.0
         return np.asarray((places - [self.middle, 0.0]) * sign + [0.0, self.away])
 
@@ -69,7 +69,7 @@ class Site:
         return yaw + (pi if self.turned else 0.0)
 
     def extrinsics(self) -> tuple[Vector, Vector]:
-        """Rotation [3, 3] and shift [3]: a place X of the world is R X + t in the image's right, down, forward."""
+        """Rotation R [3, 3] and shift t [3]: a place X of the world is R X + t in the image's right, down, forward."""
         sign = -1.0 if self.turned else 1.0
         rotation = self.camera.axes() @ np.diag([sign, sign, 1.0])
         lens = np.array([self.middle, -sign * self.away, self.camera.height])
@@ -77,7 +77,7 @@ class Site:
 
 
 def make_sites(config: SequenceConfig, seed: tuple[int, ...], panoramas: Sequence[Floats | None]) -> list[Site]:
-    """A scene's cameras along the street, every other one on its other side.
+    """A scene's cameras along the street, alternately on its two sides.
 
     ``panoramas``: of each camera, as :func:`make_camera` takes it.
     """
@@ -96,7 +96,7 @@ def make_sites(config: SequenceConfig, seed: tuple[int, ...], panoramas: Sequenc
 
 
 def _obstacles(rng: np.random.Generator, count: int, away: float, field_of_view: float) -> tuple[Obstacle, ...]:
-    """Up to ``count`` things in the street and before it, apart from each other; at least one."""
+    """Up to ``count`` things, at least one, in the street or between it and the camera, apart from each other."""
     chosen: list[Obstacle] = []
     across = tan(radians(field_of_view / 2))
     for _ in range(12 * count):

@@ -1,4 +1,4 @@
-"""What stands around a camera's people: ground, walls and standing clutter."""
+"""The surroundings of a camera's people: ground, walls and standing clutter."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CLUTTER = (
     "car", "plant", "sign", "bench", "bin", "crates", "fence", "bicycle", "bicycles", "bicycles", "bicycles", "pole",
 )  # fmt: skip
 _AWAY = 1.8
-"""Metres between the people's strip and what stands behind it."""
+"""Metres between the strip where people walk and what stands behind it."""
 
 
 def make_surroundings(
@@ -25,8 +25,8 @@ def make_surroundings(
 ) -> Mesh:
     """Ground, a wall behind, sometimes one at a side, and clutter behind the walkers' strip near..far (metres).
 
-    ``ground``: what it looks like, as a function of metres from (-40, -2); where it is given, walls are rarer.
-    ``sides``: whether walls may stand at the sides, where people walk out of the picture otherwise.
+    ``ground``: its colour as a function of metres from (-40, -2); if it is given, walls are rarer.
+    ``sides``: whether walls may stand at the sides; without them people can walk out of the picture.
     """
     wall = far + rng.uniform(3.0, 12.0)
     open_view = ground is not None and rng.random() < 0.6
@@ -49,10 +49,10 @@ def make_surroundings(
 
 
 def panorama_ground(panorama: Floats, up: Floats, height: float, pattern: Surface) -> Surface:
-    """The panorama's lower half on the ground, seen from ``height`` metres over the camera's foot.
+    """The panorama's lower half, projected on the ground from ``height`` metres above the camera's foot.
 
-    ``up``: light [3] on level ground, by which the panorama's radiance is divided, so that shadows can darken it.
-    ``pattern``: a paving that gives the fine grain that panoramas lack so near.
+    ``up``: light [3] on level ground. The panorama's radiance is divided by it, so that shadows can darken the ground.
+    ``pattern``: a paving that gives the fine grain that panoramas lack at this distance.
     """
 
     def colour(coords: Floats) -> Floats:

@@ -1,7 +1,7 @@
 """How people walk in a scene: they go from place to place, give way, stop, turn back, leave the pictures and return.
 
-The model of giving way is the social force model (D. Helbing and P. Molnár, "Social force model for pedestrian
-dynamics", Physical Review E 51, 1995), with people who turn before they walk.
+People avoid each other by the social force model (D. Helbing and P. Molnár, "Social force model for pedestrian
+dynamics", Physical Review E 51, 1995). In addition they turn before they walk.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from partreid.datasets.synthetic.sites import HALF_STREET, Site
 Vector = NDArray[np.float64]
 
 _STEP = 0.05
-"""Seconds of a step of the simulation."""
+"""Time step of the simulation in seconds."""
 _ARRIVED = 0.5
 _APART = 0.75
-"""Metres at which two people begin to give way in earnest."""
+"""Distance in metres at which two people begin to avoid each other clearly."""
 _PUSH, _FALLOFF = 2.2, 0.22
 _TURN = 2.6
-"""Radians a second by which somebody turns at most."""
+"""Greatest speed at which somebody turns, in radians per second."""
 _EAGER = 0.45
-"""Seconds within which somebody comes to the wanted speed."""
+"""Seconds that somebody needs to reach the wanted speed."""
 _LEG = 0.53
-"""Length of a leg, of the stature."""
+"""Length of a leg as a fraction of the stature."""
 _IN_PAIRS, _STAY, _PAUSE, _TURN_BACK = 0.35, 0.45, 0.15, 0.2
 
 
@@ -56,7 +56,7 @@ class Walks:
     stride: Vector
 
     def at(self, seconds: float) -> Walkers:
-        """Where they are then; the first and the last moment hold before and after."""
+        """The people at that time. Before the first moment and after the last one, that moment is used."""
         row = min(max(seconds / _STEP, 0.0), len(self.place) - 1.0)
         low = min(int(row), len(self.place) - 2)
         share = row - low
@@ -75,7 +75,7 @@ class _Zone:
 
 
 def simulate(rng: np.random.Generator, sites: Sequence[Site], statures: Sequence[float], seconds: float) -> Walks:
-    """Walks of as many people as there are ``statures`` (metres), for so many seconds."""
+    """Walks of as many people as there are ``statures`` (metres), for that many seconds."""
     zones = _zones(sites)
     count = len(statures)
     circles = np.array([[*s.world(np.array(o.circle[:2])), o.circle[2]] for s in sites for o in s.obstacles])
@@ -168,7 +168,7 @@ class _Crowd:
 
 
 def _give_way(away: Vector, distance: Vector, apart: Vector) -> Vector:
-    """Away from each, and a little to the right of it, so that nobody stands face to face for long."""
+    """Push away from each one, and a little to the right, so that nobody stands face to face for long."""
     unit = away / np.maximum(distance, 1e-6)[..., None]
     sideways = np.stack([-unit[..., 1], unit[..., 0]], axis=-1)
     strength = _PUSH * np.exp(np.minimum((apart - distance) / _FALLOFF, 2.5))
@@ -176,7 +176,7 @@ def _give_way(away: Vector, distance: Vector, apart: Vector) -> Vector:
 
 
 def _zones(sites: Sequence[Site]) -> list[_Zone]:
-    """End, place of the first camera, gap, place of the second, and so on, end."""
+    """The stretches of the street in order: end, place of the first camera, gap, place of the second, ..., end."""
     zones = [_Zone(-2.0, -0.8, False)]
     for site in sites:
         low, high = site.middle - site.half, site.middle + site.half
@@ -190,7 +190,7 @@ def _zones(sites: Sequence[Site]) -> list[_Zone]:
 def _start(
     rng: np.random.Generator, zones: Sequence[_Zone], count: int, circles: Vector, legs: int
 ) -> tuple[Vector, list[list[tuple[float, float, float]]]]:
-    """Where people begin [P, 2], and for each the places (x, y, seconds of rest there) that are gone to in turn."""
+    """Where people begin [P, 2], and the route of each: places (x, y, seconds of rest there), visited in turn."""
     seen = [k for k, zone in enumerate(zones) if zone.seen]
     places: list[Vector] = []
     routes = []
@@ -206,7 +206,7 @@ def _start(
 
 
 def _is_free(place: Vector, people: Vector, circles: Vector) -> bool:
-    """Whether nobody of [P, 2] and no obstacle of [O, 3] is close to a place [2]."""
+    """Whether a place [2] is free: no person [P, 2] and no obstacle [O, 3] is close to it."""
     near = (np.hypot(*(people - place).T) < 0.6).any()
     return not near and not (np.hypot(*(circles[:, :2] - place).T) < circles[:, 2] + 0.4).any()
 

@@ -31,7 +31,7 @@ WORN: dict[str, tuple[float, dict[str, float]]] = {
     "shoes": (0.5, {"black": 36, "white": 22, "brown": 9, "grey": 9, "charcoal": 8, "navy": 5, "beige": 3, "red": 2}),
     "bag": (1, {"black": 36, "charcoal": 10, "navy": 8, "brown": 8, "grey": 6, "beige": 4, "red": 3}),
 }  # fmt: skip
-"""How common colours are in streets, by what is worn: the weight of any colour, and of those named."""
+"""Frequency of colours in streets for each kind of garment: the weight of any colour, and of those named."""
 SKINS: tuple[Colour, ...] = (
     (0.92, 0.76, 0.67), (0.87, 0.67, 0.54), (0.81, 0.60, 0.45), (0.73, 0.52, 0.38), (0.62, 0.43, 0.30),
     (0.50, 0.33, 0.23), (0.40, 0.26, 0.18), (0.30, 0.19, 0.13),
@@ -44,7 +44,7 @@ HAIRS: tuple[Colour, ...] = (
 
 @dataclass(frozen=True)
 class Cut:
-    """A piece of an asset folder by name, and whom it is made for: "female", "male", or "" for anybody."""
+    """Name of a piece of an asset folder, and the wearer that it is made for: "female", "male", or "" for anybody."""
 
     piece: str
     wearer: str = ""
@@ -52,7 +52,7 @@ class Cut:
 
 @dataclass(frozen=True)
 class Stock:
-    """The cuts an asset folder offers of each part; a whole is worn in place of a top and a bottom."""
+    """The cuts that an asset folder offers for each part; a whole is worn instead of a top and a bottom."""
 
     top: tuple[Cut, ...] = ()
     bottom: tuple[Cut, ...] = ()
@@ -67,10 +67,10 @@ class Top:
     """Worn on the trunk under everything else.
 
     Attributes:
-        sleeve: where it ends on the arm, 0 shoulder .. 1 wrist. hem: height of its lower edge over the hip in
+        sleeve: where it ends on the arm, 0 shoulder .. 1 wrist. hem: height of its lower edge above the hip in
         metres on the template body. neck: how deep it is cut in front. skirt: for a dress, where the skirt ends on
-        the leg (0 hip .. 1 ankle), else 0. cut: the piece it is made of, whose own sleeves and hem count then.
-        whole: that piece covers the legs too.
+        the leg (0 hip .. 1 ankle), else 0. cut: the piece of an asset folder that is worn; its own sleeves and hem
+        then replace these values. whole: whether that piece covers the legs too.
     """
 
     cloth: Cloth
@@ -159,7 +159,7 @@ class Outfit:
     bag: Bag
     scarf: Colour | None = None
     tights: Colour | None = None
-    """Seen under a skirt or dress."""
+    """Visible under a skirt or dress."""
 
     @property
     def cuts(self) -> list[Cut]:
@@ -182,7 +182,7 @@ class Outfit:
 
     @property
     def covers_legs(self) -> bool:
-        """Whether the top leaves nothing of the bottom to be seen."""
+        """Whether the top hides the bottom completely."""
         return self.top.whole or self.top.skirt > 0
 
 

@@ -18,9 +18,9 @@ from partreid.datasets.synthetic.textures import Cloth
 from partreid.datasets.synthetic.wardrobe import Colour, Outfit
 
 _PUSHED = {"shoes": 0.002, "skirt": 0.004, "bottom": 0.004, "top": 0.008, "whole": 0.006, "hat": 0.003, "hair": 0.002}
-"""Metres by which a part stands further off than its author had it, so that it lies over what it is worn over."""
+"""Metres by which a part is moved outwards from its author's position, so that it lies over what is under it."""
 _OVER, _UNDER = 0.07, 0.025
-"""A place is covered by what lies so many metres over it, or so many under it."""
+"""A place counts as covered if clothing lies at most this many metres above it, or this many below it."""
 Where = Callable[[Floats], NDArray[np.bool_]]
 _TUCKED = 0.02
 CLOTHING = ("shoes", "skirt", "bottom", "top", "whole")
@@ -51,7 +51,7 @@ class Worn:
 
 
 def fit(pieces: Sequence[Piece], base: Floats) -> list[Fitted]:
-    """Pieces on the body that the base mesh's vertices [19158, 3] give."""
+    """Pieces on a body, which the base mesh's vertices [19158, 3] describe."""
     out = []
     for piece in pieces:
         places = piece.fit(base)
@@ -84,8 +84,8 @@ def put_on(
     """Join pieces to one mesh.
 
     Args:
-        hidden: for each piece which of its places [C] something else covers: their faces are left out.
-        has_strap: template coordinates [N, 4] → [N] whether a bag's strap lies there, over the outermost piece.
+        hidden: for each piece the mask [C] of its places that something else covers; their faces are left out.
+        has_strap: maps template coordinates [N, 4] to a mask [N]: whether a bag's strap lies there.
     """
     meshes, weights, bone_ids = [], [], []
     for fitted, gone in zip(clothes, hidden, strict=True):
@@ -94,7 +94,7 @@ def put_on(
         surface = np.zeros(int(kept.sum()), np.int32)
         if piece.part in ("top", "whole"):
             surface[has_strap(piece.template[piece.welded[kept]].mean(axis=1))] = 1
-        # What is left of covered faces at their edge lies close to the body.
+        # Partly covered faces remain at the edge, so their covered corners are moved towards the body.
         places = fitted.places - np.float32(_TUCKED) * fitted.normals * gone[:, None]
         surfaces = (_surface(piece, outfit, marks), plain(outfit.bag.colour))
         meshes.append(
