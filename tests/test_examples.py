@@ -12,12 +12,12 @@ import pytest
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SAYS = {
     "01_embed": "(8, 6, 256)",
-    "02_compare_two_images": "the same person: distance 0.55 over 6 parts",
+    "02_compare_two_images": "the same person: distance 0.62 over 6 parts",
     "03_search_a_folder": "  0065\n",
-    "04_filter_a_search": "camera 2  12:13",
+    "04_filter_a_search": "camera 2  12:23",
     "05_one_person_many_crops": "together 6",
     "06_in_a_tracker": "detections are tracks [2, 0, 1]",
-    "07_link_cameras": "5 persons",
+    "07_link_cameras": "6 persons",
     "08_evaluate": "query, compared without visibility: mAP",
     "09_train_on_own_images": "slots: global",
     "10_export_to_onnx": "(4, 6, 256)",

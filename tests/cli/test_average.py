@@ -25,7 +25,7 @@ def test_the_command_writes_a_model_that_embeds(tmp_path: Path, run: Run) -> Non
     state = model.state_dict()
     model.load_state_dict({**state, "heads.parts.layers.0.weight": 3 * state["heads.parts.layers.0.weight"]})
     other, out = save_checkpoint(Checkpoint(model, size), tmp_path / "other"), tmp_path / "mean"
-    status, text = run("average", first, other, "-o", out, "--weights", "1,1")
+    status, text = run("average", first, other, "-o", out, "--shares", "1,1")
     assert status == 0, text
     assert "partreid calibrate" in text
     images = np.random.default_rng(0).integers(0, 256, (2, 64, 32, 3), dtype=np.uint8)
@@ -34,7 +34,7 @@ def test_the_command_writes_a_model_that_embeds(tmp_path: Path, run: Run) -> Non
         images
     )
     assert torch.equal(made.vectors, again.vectors)
-    status, text = run("average", first, other, "-o", tmp_path / "never", "--weights", "1;1")
+    status, text = run("average", first, other, "-o", tmp_path / "never", "--shares", "1;1")
     assert status != 0
     assert "expected numbers with commas" in text
     assert not (tmp_path / "never").exists()

@@ -184,7 +184,7 @@ def test_what_a_file_says_must_be_whole_and_of_this_version(exported: Path) -> N
         '{"version": 2}',
         text.replace('"slots"', '"spots"'),
     ):
-        with pytest.raises(CheckpointError, match="model does not say what it holds"):
+        with pytest.raises(CheckpointError, match="model has no metadata in partreid's form"):
             ExportInfo.from_json(wrong, source="model")
     with pytest.raises(CheckpointError, match="export version 1, expected 2. Export the run again"):
         ExportInfo.from_json(text.replace('"version": 2', '"version": 1'), source="model")

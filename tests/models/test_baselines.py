@@ -149,5 +149,5 @@ def test_baselines_come_back_from_their_checkpoint(attention: str, images: Tenso
 @pytest.mark.parametrize("attention", ["learned", "none", "stripes"])
 def test_no_negative_number_of_identities(attention: str) -> None:
     config = ModelConfig.parse({"backbone": "resnet18", "attention": attention})
-    with pytest.raises(ConfigError, match="0 or more training identities, got -1"):
+    with pytest.raises(ConfigError, match="number of training identities must be 0 or more, got -1"):
         build_network(config, -1)

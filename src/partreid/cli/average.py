@@ -20,8 +20,8 @@ def average(
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Checkpoint folder to write.")],
-    weights: Annotated[
-        str, typer.Option(metavar="W,W,...", help="A positive number for each model. Default: all equal.")
+    shares: Annotated[
+        str, typer.Option(metavar="SHARE,SHARE,...", help="A positive number for each model. Default: all equal.")
     ] = "",
 ) -> None:
     """Average the weights of models that were trained from one start, for example a model and its further training.
@@ -32,9 +32,9 @@ def average(
     from partreid.models import average_checkpoints, save_checkpoint
 
     try:
-        numbers = [float(word) for word in weights.split(",")] if weights else None
+        numbers = [float(word) for word in shares.split(",")] if shares else None
     except ValueError:
-        raise ConfigError(f"--weights: expected numbers with commas, such as 1,0.5, got {weights!r}.") from None
+        raise ConfigError(f"--shares: expected numbers with commas, such as 1,0.5, got {shares!r}.") from None
     save_checkpoint(average_checkpoints(models, numbers), out)
     console.print(
         f"Average of {len(models)} models: {out}    Score it: partreid evaluate {out} DATA\n"
