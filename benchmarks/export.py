@@ -69,12 +69,14 @@ def _network(
     pixels = _pixels(batch, config.preprocess.size)
     info = describe(reference)
     model = to_onnx(ExportedNetwork(reference.model, config.preprocess).eval(), info)
+    # Before save_onnx writes its metadata into the model, because a graph would inherit them.
+    graphs = {kind: to_openvino(model) for kind in kinds if kind != "onnx"}
     for kind in kinds:
         file, precision = folder / ("m.onnx" if kind == "onnx" else "m.xml"), "float32"
         if kind == "onnx":
             save_onnx(model, info, file)
         else:
-            graph, precision = to_openvino(model), "bfloat16"
+            graph, precision = graphs[kind], "bfloat16"
             save_openvino(quantise(graph, pixels[:CALIBRATION]) if kind == "int8" else graph, info, file)
         seal(file)
         exported = ExportedRunner(file, CPU.model_copy(update={"precision": precision}))
