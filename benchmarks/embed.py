@@ -77,7 +77,7 @@ class _Idle:
         runner = extractor.runner
         self.preprocess, self.mirror, self.device = runner.preprocess, runner.mirror, runner.device
         self.slots, self.fingerprint, self.pose = runner.slots, runner.fingerprint, runner.pose
-        self.normalize_embeddings = runner.normalize_embeddings
+        self.normalize_embeddings, self.slot_weights = runner.normalize_embeddings, runner.slot_weights
         height, width = self.preprocess.size
         self._output = runner.run(np.zeros((1, height, width, 3), np.uint8), None)
 
