@@ -142,7 +142,7 @@ def test_torchrun_trains_evaluates_and_never_hangs(blocks: Path, tmp_path: Path)
     done = run(*train, blocks, "-o", tmp_path / "run")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("24 training images of 6 identities") == 1
-    assert done.stdout.count("Retrieval, all slots compared") == 1
+    assert done.stdout.count("all slots compared (Eq. 9)") == 1
     assert len(list((tmp_path / "run" / "logs").glob("events.*"))) == 1
     assert run("evaluate", tmp_path / "run", blocks, "--device", "cpu").returncode == 0
 
