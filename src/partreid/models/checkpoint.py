@@ -22,7 +22,7 @@ from partreid.files import atomic_folder, nameable, recover_folder
 from partreid.json_files import read_json
 from partreid.models.backbones import Backbone, FineMap, build_backbone, preprocess_for
 from partreid.models.backbones.network_files import as_network, is_network_file
-from partreid.models.backbones.weights import load_exactly, plain_names, read_state_dict, tensor_shapes
+from partreid.models.backbones.weights import check_shapes, load_exactly, plain_names, read_state_dict, tensor_shapes
 from partreid.models.build import build_fitting, build_network
 from partreid.models.carried import (
     FILES_ENTRY,
@@ -199,12 +199,14 @@ def load_backbone(backbone: Backbone, source: str | Path) -> None:
     prefix = "backbone."
     state = {k.removeprefix(prefix): v for k, v in read_state_dict(path).items() if k.startswith(prefix)}
     state = {k.removeprefix(prefix): v for k, v in state.items()}  # a FineMap's state has the backbone twice
+    target = backbone.backbone if isinstance(backbone, FineMap) else backbone
     try:
-        load_exactly(backbone.backbone if isinstance(backbone, FineMap) else backbone, state, source=str(path))
+        check_shapes(target.state_dict(), {key: value.shape for key, value in state.items()}, source=str(path))
     except CheckpointError as error:
         model = _read_json(path.with_name(CONFIG_FILE)).get("model")
         name = model.get("backbone") if isinstance(model, dict) else None
         raise CheckpointError(f"{error} The backbone of {source} is {name}: --set model.backbone={name}.") from None
+    load_exactly(target, state, source=str(path))
 
 
 def read_metrics(source: str | Path) -> dict[str, Any]:
